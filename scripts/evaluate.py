@@ -1,0 +1,24 @@
+"""Score a trained run with ROUGE, beside the lead-3 baseline.
+
+python scripts/evaluate.py run=outputs/sample
+python scripts/evaluate.py run=outputs/sample split=validation limit=100 decoding=greedy
+python scripts/evaluate.py --help
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from summarizer.commands.entry import run
+from summarizer.commands.evaluate import evaluate
+from summarizer.config import EvaluateConfig, register_schemas, to_object
+
+register_schemas()
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
+def main(composed: DictConfig) -> None:
+    evaluate(to_object(composed, EvaluateConfig))
+
+
+if __name__ == "__main__":
+    run(main)

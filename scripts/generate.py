@@ -1,0 +1,25 @@
+"""Summarize texts of your own with a trained run. Only summaries go to standard output.
+
+python scripts/generate.py run=outputs/sample text="An article ..."
+python scripts/generate.py run=outputs/sample input=article.txt
+python scripts/generate.py run=outputs/sample input=articles.jsonl output=summaries.jsonl
+cat article.txt | python scripts/generate.py run=outputs/sample
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from summarizer.commands.entry import run
+from summarizer.commands.generate import generate
+from summarizer.config import GenerateConfig, register_schemas, to_object
+
+register_schemas()
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="generate")
+def main(composed: DictConfig) -> None:
+    generate(to_object(composed, GenerateConfig))
+
+
+if __name__ == "__main__":
+    run(main)

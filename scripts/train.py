@@ -1,0 +1,26 @@
+"""Train a summarizer.
+
+python scripts/train.py                                      the bundled sample, minutes on a CPU
+python scripts/train.py model=small optimizer.lr=3e-4        other sizes and settings
+python scripts/train.py experiment=cnn_dailymail             a whole recipe
+python scripts/train.py run_dir=outputs/mine                 resumes if outputs/mine exists
+python scripts/train.py --help                               all groups and settings
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from summarizer.commands.entry import run
+from summarizer.commands.train import train
+from summarizer.config import TrainConfig, register_schemas, to_object
+
+register_schemas()
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="train")
+def main(composed: DictConfig) -> None:
+    train(to_object(composed, TrainConfig))
+
+
+if __name__ == "__main__":
+    run(main)

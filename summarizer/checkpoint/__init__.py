@@ -1,0 +1,49 @@
+"""The saved-run format: tensors and JSON values in, a verified folder out, and back again.
+
+Plain data only: safetensors and JSON, so that loading a run from a stranger executes nothing.
+"""
+
+from summarizer.checkpoint.files import RunLock, write_text_atomically
+from summarizer.checkpoint.format import (
+    FORMAT_VERSION,
+    JSON,
+    Checkpoint,
+    CheckpointError,
+    ModelWeights,
+    NewerFormatError,
+)
+from summarizer.checkpoint.loading import load_checkpoint
+from summarizer.checkpoint.run_folder import (
+    Best,
+    clean_temporary,
+    list_checkpoints,
+    load_latest,
+    load_model_weights,
+    prune,
+    read_best,
+    require_run_folder,
+    write_best,
+)
+from summarizer.checkpoint.saving import save_checkpoint
+
+__all__ = [
+    "FORMAT_VERSION",
+    "JSON",
+    "Best",
+    "Checkpoint",
+    "CheckpointError",
+    "ModelWeights",
+    "NewerFormatError",
+    "RunLock",
+    "clean_temporary",
+    "list_checkpoints",
+    "load_checkpoint",
+    "load_latest",
+    "load_model_weights",
+    "prune",
+    "read_best",
+    "require_run_folder",
+    "save_checkpoint",
+    "write_best",
+    "write_text_atomically",
+]

@@ -1,0 +1,124 @@
+"""Bytes in, files out that a crash cannot tear; and the lock that gives a run folder to one process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+from summarizer.errors import UserError
+
+# Whatever carries this prefix is unfinished or already given up: any later run may delete it.
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write ``content`` and wait until the disk has it."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the disk has the names in folder ``path``: a rename alone may not survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 so that a reader sees the old file or the new one, never a part.
+
+    Raises UserError when the file system refuses.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
+    with explaining_write_errors(path):
+        try:
+            write_synced(temporary, text.encode("utf-8"))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def explaining_write_errors(path: Path, error: type[UserError] = UserError) -> Iterator[None]:
+    """Turn an OSError while writing ``path`` (disk full, no permission) into one line of type ``error``."""
+    try:
+        yield
+    except OSError as reason:
+        message = f"{path} cannot be written: {reason.strerror or reason}"
+        raise error(f"{message}; make room there, or choose a folder you may write to") from reason
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder; a crash on the way leaves a temporary, never a damaged folder under its own name."""
+    if not path.name.startswith(TEMPORARY_PREFIX):
+        path = path.rename(path.with_name(f"{TEMPORARY_PREFIX}removed-{path.name}"))
+    shutil.rmtree(path)
+
+
+class RunLock:
+    """Holds a run folder for this process: ``with RunLock(run_dir): ...``.
+
+    The lock is the kernel's (``flock``), not the presence of a file: it ends with the process, in any way.
+    Data loader workers inherit it and outlive a killed parent for a moment, hence ``wait_seconds``.
+    """
+
+    def __init__(self, run_dir: Path, *, wait_seconds: float = 1.0) -> None:
+        self._run_dir = run_dir
+        self._wait_seconds = wait_seconds
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> RunLock:
+        """Raises UserError when another process holds the folder, or when it cannot be made or written."""
+        with explaining_write_errors(self._run_dir):
+            self._run_dir.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self._run_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                self._acquire(self._descriptor)
+            except BaseException:
+                self._release()
+                raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def _acquire(self, descriptor: int) -> None:
+        deadline = time.monotonic() + self._wait_seconds
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
+                raise UserError(
+                    f"run_dir ({self._run_dir}) is in use by {holder}; "
+                    "wait for it to end, or choose another run_dir"
+                )
+            time.sleep(0.05)
+        os.ftruncate(descriptor, 0)
+        since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        os.pwrite(descriptor, f"process {os.getpid()} since {since}\n".encode(), 0)
+
+    def _release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,136 @@
+"""A checkpoint folder in, what was saved out; anything else than what was saved is refused in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NoReturn
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from summarizer.checkpoint.format import (
+    FORMAT_VERSION,
+    JSON,
+    MANIFEST_FILE,
+    MEMBER_FILES,
+    MODEL_FILE,
+    TRAINER_STATE_FILE,
+    TRAINER_TENSORS_FILE,
+    Checkpoint,
+    CheckpointError,
+    Manifest,
+    ModelWeights,
+    NewerFormatError,
+    checksum,
+)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify the checkpoint folder ``path``. Raises CheckpointError for whatever is wrong."""
+    manifest = read_manifest(path)
+    return Checkpoint(
+        step=manifest.step,
+        model=_read_tensors(path, MODEL_FILE, manifest),
+        trainer_tensors=_read_tensors(path, TRAINER_TENSORS_FILE, manifest),
+        trainer_state=_parse_object(
+            path / TRAINER_STATE_FILE, _read_member(path, TRAINER_STATE_FILE, manifest)
+        ),
+        path=path,
+    )
+
+
+def load_weights(path: Path) -> ModelWeights:
+    """Like `load_checkpoint`, but reads and verifies the weights alone: a third of the bytes."""
+    manifest = read_manifest(path)
+    return ModelWeights(step=manifest.step, model=_read_tensors(path, MODEL_FILE, manifest), path=path)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the checkpoint folder ``path``, verified against itself; no other file is read."""
+    manifest_path = path / MANIFEST_FILE
+    content = _parse_object(manifest_path, _read_bytes(manifest_path))
+    if not _is_intact(content):
+        _refuse(manifest_path, "its checksum does not match")
+    version = content.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise NewerFormatError(
+            f"{manifest_path} has format version {version}, and this release reads up to {FORMAT_VERSION}; "
+            "update summarizer"
+        )
+    if version != FORMAT_VERSION or not _is_complete(content):
+        _refuse(manifest_path, "it is no manifest of a checkpoint")
+    # Nothing but these three names is ever opened, so that a manifest cannot point outside its folder.
+    for name in sorted(MEMBER_FILES ^ content["files"].keys()):
+        fault = "does not list" if name in MEMBER_FILES else "lists the foreign file"
+        _refuse(manifest_path, f"it {fault} {name!r}")
+    return Manifest(step=content["step"], files=content["files"], aliases=content["aliases"])
+
+
+def _is_intact(manifest_content: dict[str, JSON]) -> bool:
+    rest = {key: value for key, value in manifest_content.items() if key != "checksum"}
+    try:
+        return manifest_content.get("checksum") == checksum(rest)
+    except (ValueError, RecursionError):  # NaN, or nested without end: we wrote neither
+        return False
+
+
+def _is_complete(manifest_content: dict[str, JSON]) -> bool:
+    """Whether all entries of a manifest are there, with the right types: a stranger may have written them."""
+    files, aliases = manifest_content.get("files"), manifest_content.get("aliases")
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        return False
+    if not isinstance(aliases, dict) or not all(isinstance(names, dict) for names in aliases.values()):
+        return False
+    stored_names = [stored_name for names in aliases.values() for stored_name in names.values()]
+    has_step = isinstance(manifest_content.get("step"), int)
+    return has_step and all(isinstance(name, str) for name in stored_names)
+
+
+def _read_member(folder: Path, name: str, manifest: Manifest) -> bytes:
+    path = folder / name
+    expected = manifest.files[name]
+    if path.is_symlink():
+        _refuse(path, "it is a link")
+    content = _read_bytes(path)
+    if len(content) != expected.get("size"):
+        _refuse(path, f"it has {len(content)} bytes, not the {expected.get('size')} written")
+    if hashlib.sha256(content).hexdigest() != expected.get("sha256"):
+        _refuse(path, "its SHA-256 is not that of the file written")
+    return content
+
+
+def _read_tensors(folder: Path, name: str, manifest: Manifest) -> dict[str, Tensor]:
+    content = _read_member(folder, name, manifest)
+    try:
+        tensors = safetensors.torch.load(content)
+    except (SafetensorError, KeyError, ValueError, RuntimeError):
+        _refuse(folder / name, "it is no safetensors file")
+    for alias, stored_name in manifest.aliases.get(name, {}).items():
+        if stored_name not in tensors:
+            _refuse(folder / name, f"it lacks the tensor {stored_name!r}")
+        tensors[alias] = tensors[stored_name]
+    return tensors
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as reason:
+        _refuse(path, f"it cannot be read: {reason.strerror}")
+
+
+def _parse_object(path: Path, content: bytes) -> dict[str, JSON]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        _refuse(path, "it is no JSON file")
+    if not isinstance(value, dict):
+        _refuse(path, "it is no JSON object")
+    return value
+
+
+def _refuse(path: Path, reason: str) -> NoReturn:
+    raise CheckpointError(f"{path} is damaged: {reason}; use another, or restore the file") from None

@@ -1,0 +1,187 @@
+"""A run folder in, its checkpoints out: all, the latest that is whole, the best, and those to delete."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from summarizer.checkpoint.files import TEMPORARY_PREFIX, remove_folder, write_text_atomically
+from summarizer.checkpoint.format import (
+    Checkpoint,
+    CheckpointError,
+    ModelWeights,
+    NewerFormatError,
+    checkpoint_folder,
+)
+from summarizer.checkpoint.loading import load_checkpoint, load_weights, read_manifest
+from summarizer.checkpoint.saving import remove_leftovers
+from summarizer.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_STEP_FOLDER = re.compile(r"step-(\d{7,})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The content of ``best.json``: the step whose validation ``metric`` was best so far, and its value."""
+
+    step: int
+    metric: str
+    value: float
+
+
+def require_run_folder(run_dir: Path) -> Path:
+    """``run_dir`` itself, if a training run wrote it. Raises UserError otherwise."""
+    if not run_dir.is_dir():
+        raise UserError(
+            f"run ({run_dir}) is no folder; give the run_dir of a training run, such as outputs/<name>"
+        )
+    if not (run_dir / "config.yaml").is_file():
+        raise UserError(
+            f"run ({run_dir}) is not a run folder, for it has no config.yaml; "
+            "give the run_dir of a training run, such as outputs/<name>"
+        )
+    return run_dir
+
+
+def list_checkpoints(run_dir: Path) -> list[Path]:
+    """The checkpoint folders of a run by step, oldest first, whether they are whole or not."""
+    found = [path for path in (run_dir / "checkpoints").glob("step-*") if _STEP_FOLDER.fullmatch(path.name)]
+    return sorted((path for path in found if path.is_dir()), key=step_of)
+
+
+def step_of(path: Path) -> int:
+    """The step in the name of a checkpoint folder."""
+    match = _STEP_FOLDER.fullmatch(path.name)
+    assert match is not None, path
+    return int(match[1])
+
+
+def load_latest(run_dir: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None if the run has none yet; a warning for each one skipped.
+
+    Raises CheckpointError if all are damaged, or if a later release wrote the newest.
+    """
+    for path in reversed(list_checkpoints(run_dir)):
+        try:
+            return load_checkpoint(path)
+        except NewerFormatError:
+            raise
+        except CheckpointError as error:
+            logger.warning("skipped a checkpoint: %s", error)
+    _refuse_if_all_are_damaged(run_dir)
+    return None
+
+
+def load_model_weights(run_dir: Path, which: str | int = "best") -> ModelWeights:
+    """The weights for inference: of the ``"best"`` checkpoint, of the ``"last"``, or of a step.
+
+    Without a valid best checkpoint the newest valid one serves, with a warning if one was named; a step asked
+    for by number is never replaced by another. Raises UserError for an unknown ``which``, and CheckpointError
+    for damage.
+    """
+    if str(which).isdecimal():
+        return load_weights(_folder_of(run_dir, int(which)))
+    if which not in ("best", "last"):
+        raise UserError(
+            f"checkpoint ({which}) must be best, last or the number of a step; {_saved_steps(run_dir)}"
+        )
+    candidates = list(reversed(list_checkpoints(run_dir)))
+    if which == "best":
+        candidates = _best_folder(run_dir) + candidates
+    for path in candidates:
+        try:
+            return load_weights(path)
+        except NewerFormatError:
+            raise
+        except CheckpointError as error:
+            logger.warning("skipped a checkpoint: %s", error)
+    _refuse_if_all_are_damaged(run_dir)
+    raise UserError(
+        f"run ({run_dir}) has no checkpoint yet; train it first: python scripts/train.py run_dir={run_dir}"
+    )
+
+
+def prune(run_dir: Path, keep_last: int, protect: Collection[int] = ()) -> list[int]:
+    """Delete all checkpoints but the newest ``keep_last`` and the steps in ``protect``; return what went."""
+    assert keep_last >= 1, keep_last
+    deleted = []
+    for path in list_checkpoints(run_dir)[:-keep_last]:
+        if step_of(path) in protect:
+            continue
+        try:
+            remove_folder(path)
+        except OSError as error:
+            logger.warning("%s cannot be deleted: %s; training goes on", path, error.strerror)
+        else:
+            deleted.append(step_of(path))
+    return deleted
+
+
+def clean_temporary(run_dir: Path) -> None:
+    """Remove what a crashed run left half-written. Only for the holder of the folder's `RunLock`."""
+    for path in run_dir.glob(f"{TEMPORARY_PREFIX}*"):
+        path.unlink()
+    remove_leftovers(run_dir / "checkpoints")
+
+
+def write_best(run_dir: Path, step: int, metric: str, value: float) -> None:
+    """Note in ``best.json`` that the checkpoint of ``step`` is the best by ``metric``."""
+    content = asdict(Best(step=step, metric=metric, value=value))
+    write_text_atomically(run_dir / "best.json", json.dumps(content, allow_nan=False) + "\n")
+
+
+def read_best(run_dir: Path) -> Best | None:
+    """The content of ``best.json``, or None if there is none. Raises CheckpointError if it is damaged."""
+    path = run_dir / "best.json"
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+        return Best(step=int(content["step"]), metric=str(content["metric"]), value=float(content["value"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise CheckpointError(
+            f"{path} is damaged; delete it, and the next validation writes it anew"
+        ) from None
+
+
+def _best_folder(run_dir: Path) -> list[Path]:
+    """The folder that ``best.json`` names, alone in a list; an empty list where it names none."""
+    try:
+        best = read_best(run_dir)
+    except CheckpointError as error:
+        logger.warning("%s", error)
+        return []
+    return [] if best is None else [checkpoint_folder(run_dir, best.step)]
+
+
+def _folder_of(run_dir: Path, step: int) -> Path:
+    path = checkpoint_folder(run_dir, step)
+    if not path.is_dir():
+        raise UserError(f"checkpoint ({step}) is not in {run_dir}; {_saved_steps(run_dir)}")
+    return path
+
+
+def _saved_steps(run_dir: Path) -> str:
+    steps = [str(step_of(path)) for path in list_checkpoints(run_dir)]
+    return f"saved steps: {', '.join(steps) or 'none'}"
+
+
+def _refuse_if_all_are_damaged(run_dir: Path) -> None:
+    paths = list_checkpoints(run_dir)
+    if not paths:
+        return
+    try:
+        read_manifest(paths[-1])
+        reason = "see the warnings above"
+    except CheckpointError as error:
+        reason = str(error)
+    raise CheckpointError(
+        f"run_dir ({run_dir}) has {len(paths)} checkpoints, and none is whole ({reason}); "
+        "restore one, or start again in another run_dir"
+    )

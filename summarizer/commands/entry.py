@@ -1,0 +1,64 @@
+"""How every script starts and how it fails: one line for what the user can mend, a traceback for what we must."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from summarizer.errors import UserError
+
+EXIT_USER_ERROR = 2
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a function that ``hydra.main`` decorated; exit with status 2 and one line on standard error if the
+    user gave it something wrong."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions come to us as they are
+    try:
+        main()
+        sys.stdout.flush()
+    except UserError as error:
+        _refuse(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _refuse(explain(error))
+    except BrokenPipeError:
+        # The reader of our output has seen enough, like `| head` does; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def explain(error: Exception) -> str:
+    """One line for an exception of Hydra or OmegaConf: the key or value, the rule, and the way out if known."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    key = getattr(cause, "full_key", None)
+    if unknown := re.match(r"Key '(.+)' (?:is )?not in '(\w+)'", lines[0]):
+        return f"{key or unknown[1]} is not a setting{_suggestion(unknown[1], cause)}"
+    if missing := re.match(r"(?:In '.*': )?Could not find '(\w+)/(.+)'", lines[0]):
+        options = [line for line in lines[2:] if not line.startswith("Config search path")]
+        options = options[: options.index("provider=hydra")] if "provider=hydra" in options else options
+        return f"{missing[1]} has no option {missing[2]}; the options are {', '.join(options)}"
+    if key:
+        given = next((line for line in str(error).splitlines() if "override" in line), "")
+        return f"{key}: {lines[0]}" + (f" ({given})" if given and given != lines[0] else "")
+    return "; ".join(line for line in lines if not line.startswith("See https"))
+
+
+def _suggestion(name: str, cause: Exception) -> str:
+    known = [str(key) for key in getattr(cause, "parent_node", None) or ()]
+    close = difflib.get_close_matches(name.split(".")[-1], known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; the settings here are {', '.join(known)}" if known else "; see --help"
+
+
+def _refuse(message: str) -> None:
+    line = " ".join(message.split())
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)

@@ -1,0 +1,105 @@
+"""Summarize texts of one's own: from the command line, a file, or standard input."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from summarizer.checkpoint import write_text_atomically
+from summarizer.config import GenerateConfig
+from summarizer.decoding.generator import Summary
+from summarizer.errors import UserError
+from summarizer.inference import Summarizer
+from summarizer.runtime import configure_logging
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Article:
+    """A text to summarize, and what to call it in messages and in a .jsonl output."""
+
+    id: str
+    text: str
+
+
+def generate(config: GenerateConfig) -> None:
+    """Summaries go to standard output or ``config.output``; everything else goes to standard error."""
+    configure_logging()
+    articles = read_articles(config)
+    for article in articles:
+        if not article.text.strip():
+            raise UserError(f"{article.id} holds no text to summarize: give it some, or leave it out")
+    summarizer = Summarizer.from_run(
+        config.run, checkpoint=config.checkpoint, decoding=config.decoding, runtime=config.runtime
+    )
+    summaries = summarizer.generate([article.text for article in articles], progress=len(articles) > 1)
+    for article, summary in zip(articles, summaries, strict=True):
+        if summary.tokens_read < summary.tokens_total:
+            logger.warning(
+                "%s: the model reads %d tokens, so the summary is of the first %.0f%% of the text (%d tokens)",
+                article.id,
+                summary.tokens_read,
+                100 * summary.tokens_read / summary.tokens_total,
+                summary.tokens_total,
+            )
+    _write(config, articles, summaries)
+
+
+def read_articles(config: GenerateConfig) -> list[Article]:
+    """One article from ``text``, from a text file or from standard input; one per line of a .jsonl file."""
+    if config.text is not None:
+        return [Article("text", config.text)]
+    if config.input is None:
+        if sys.stdin.isatty():
+            logger.info("type or paste a text, then end it with Ctrl-D")
+        return [Article("standard input", _decode(sys.stdin.buffer.read(), "standard input"))]
+    path = Path(config.input)
+    try:
+        text = _decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"input ({path}) cannot be read: {error.strerror}; check the path") from error
+    if path.suffix != ".jsonl":
+        return [Article(str(path), text)]
+    lines = text.split("\n")
+    return [_from_json(line, f"{path}:{n}", config.column) for n, line in enumerate(lines, 1) if line.strip()]
+
+
+def _from_json(line: str, place: str, column: str) -> Article:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{place} is not JSON ({error}): write one object a line") from error
+    if not isinstance(row, dict) or not isinstance(row.get(column), str):
+        keys = f"its keys are {', '.join(map(str, row))}" if isinstance(row, dict) else "it is no object"
+        raise UserError(f"{place} must have a text under {column} but {keys}: set column=<key>")
+    return Article(str(row.get("id", place)), row[column])
+
+
+def _decode(content: bytes, place: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{place} is not UTF-8 text (byte {error.start}): convert it first") from error
+
+
+def _write(config: GenerateConfig, articles: list[Article], summaries: list[Summary]) -> None:
+    many = config.input is not None and config.input.endswith(".jsonl")
+    if many or (config.output or "").endswith(".jsonl"):
+        rows = [
+            {"id": article.id, "summary": summary.text, "score": summary.score}
+            for article, summary in zip(articles, summaries, strict=True)
+        ]
+        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        content = summaries[0].text + "\n"
+    if config.output is None:
+        sys.stdout.write(content)
+        return
+    output = Path(config.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(output, content)
+    logger.info("written to %s", output)

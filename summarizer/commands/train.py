@@ -1,0 +1,206 @@
+"""Train a model, or continue where its run folder stands."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from functools import partial
+from itertools import count, islice
+from pathlib import Path
+
+from summarizer.checkpoint import RunLock, read_best, write_text_atomically
+from summarizer.commands.preparation import PreparedData, prepare
+from summarizer.config import TrainConfig, flat_settings, from_yaml, to_yaml
+from summarizer.data.loader import BatchLoader
+from summarizer.decoding.generator import Generator
+from summarizer.errors import UserError
+from summarizer.evaluation.rouge import ROUGE_TYPES
+from summarizer.evaluation.validation import Validator
+from summarizer.inference import CONFIG_FILE, TOKENIZER_FILE
+from summarizer.model.transformer import Transformer
+from summarizer.runtime import Runtime, configure_logging, seed_step, set_up
+from summarizer.training.optimizer import build_optimizer
+from summarizer.training.reporting import Reporter
+from summarizer.training.schedule import learning_rate_factor
+from summarizer.training.state import TrainerState
+from summarizer.training.step import Updater
+from summarizer.training.trainer import Trainer, resume
+
+logger = logging.getLogger(__name__)
+
+# What a resumed run may change without becoming another run.
+_HARMLESS = ("run_dir", "training.log_every", "training.keep_last", "training.max_steps", "runtime.", "data.cache_dir")
+
+
+def train(config: TrainConfig) -> None:
+    """Everything from data to the last checkpoint; the run folder appears once the data has proved sound."""
+    configure_logging()
+    run_dir = Path(config.run_dir) if config.run_dir is not None else None
+    if run_dir is not None:
+        _require_same_run(run_dir, config)
+    runtime = set_up(config.runtime)
+    data = prepare(config.data, config.tokenizer)
+    run_dir = run_dir if run_dir is not None else _new_run_dir(Path("outputs"))
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with RunLock(run_dir):
+        configure_logging(run_dir / "train.log")
+        write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
+        data.tokenizer.save(run_dir / TOKENIZER_FILE)
+        _train(config, run_dir, runtime, data)
+
+
+def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedData) -> None:
+    seed_step(config.seed, 0)
+    model = Transformer(config.model, data.tokenizer.vocab_size).to(runtime.device)
+    updater = _updater(config, model, runtime)
+    state = resume(run_dir, updater)
+    if config.runtime.compile:
+        model.compile()
+    loader = _loader(config, data, runtime)
+    validator = _validator(config, model, data, runtime)
+    logger.info("%s", _start_table(config, run_dir, runtime, data, model, loader, state))
+    reporter = Reporter(
+        run_dir,
+        max_steps=config.training.max_steps,
+        start_step=state.step,
+        log_every=config.training.log_every,
+    )
+    with reporter:
+        trainer = Trainer(
+            config.training,
+            updater=updater,
+            loader=loader,
+            validate=validator,
+            reporter=reporter,
+            run_dir=run_dir,
+            state=state,
+        )
+        trainer.fit()
+        best = read_best(run_dir)
+        if best is not None:
+            reporter.finish(flat_settings(config), {f"best_{best.metric}": best.value})
+    logger.info("%s", _end_table(run_dir, state))
+
+
+def _updater(config: TrainConfig, model: Transformer, runtime: Runtime) -> Updater:
+    return Updater(
+        model,
+        build_optimizer(model, config.optimizer),
+        runtime=runtime,
+        learning_rate=partial(_learning_rate, config),
+        label_smoothing=config.training.label_smoothing,
+        clip_norm=config.training.clip_norm,
+        seed=config.seed,
+    )
+
+
+def _learning_rate(config: TrainConfig, step: int) -> float:
+    return config.optimizer.lr * learning_rate_factor(step, config.schedule, max_steps=config.training.max_steps)
+
+
+def _loader(config: TrainConfig, data: PreparedData, runtime: Runtime) -> BatchLoader:
+    return BatchLoader(
+        data.train,
+        config.data.batching,
+        seed=config.seed,
+        num_workers=config.runtime.num_workers,
+        pin_memory=runtime.device.type == "cuda",
+    )
+
+
+def _validator(config: TrainConfig, model: Transformer, data: PreparedData, runtime: Runtime) -> Validator:
+    return Validator(
+        model,
+        loader=BatchLoader(data.validation, config.data.batching, seed=config.seed),
+        examples=list(islice(data.validation_split, config.validation.rouge_examples)),
+        generator=Generator(
+            model,
+            data.tokenizer,
+            config.decoding,
+            max_source_tokens=config.data.max_source_tokens,
+            device=runtime.device,
+            autocast=runtime.autocast,
+        ),
+        tokenizer=data.tokenizer,
+        runtime=runtime,
+        samples=config.validation.samples,
+    )
+
+
+def _new_run_dir(parent: Path) -> Path:
+    """A folder of our own, whatever else starts in the same second: creating it is what claims it."""
+    stem = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for number in count(1):
+        run_dir = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            run_dir.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return run_dir
+    raise AssertionError("count() is endless")
+
+
+def _require_same_run(run_dir: Path, config: TrainConfig) -> None:
+    """Refuse to continue a run with settings that would make it another one."""
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UserError(f"run_dir ({run_dir}) is a file and must be a folder: choose another run_dir")
+    if not (run_dir / CONFIG_FILE).exists():
+        return
+    before, now = flat_settings(from_yaml(run_dir / CONFIG_FILE)), flat_settings(config)
+    changed = [
+        f"{key} was {before.get(key)} and is {now.get(key)}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key) and not key.startswith(_HARMLESS)
+    ]
+    if changed:
+        raise UserError(
+            f"run_dir ({run_dir}) holds a run with other settings ({'; '.join(changed)}): "
+            "repeat its settings to continue it, or choose another run_dir"
+        )
+
+
+def _start_table(
+    config: TrainConfig,
+    run_dir: Path,
+    runtime: Runtime,
+    data: PreparedData,
+    model: Transformer,
+    loader: BatchLoader,
+    state: TrainerState,
+) -> str:
+    batches = loader.num_batches(epoch=0)
+    tokens = int(data.train.source_lengths.sum() + data.train.target_lengths.sum())
+    tokens_per_update = tokens / batches * config.training.accumulate
+    epochs = config.training.max_steps * config.training.accumulate / batches
+    sizes = config.model
+    rows = {
+        "model": f"{model.num_parameters:,} parameters: width {sizes.width}, {sizes.num_heads} heads, "
+        f"{sizes.encoder_layers} + {sizes.decoder_layers} layers, vocabulary {model.vocab_size:,}",
+        "updates": f"{config.training.max_steps:,} of about {tokens_per_update:,.0f} tokens: {epochs:.1f} epochs",
+        "device": runtime.describe(),
+        "run folder": f"{run_dir}" + (f", continued after step {state.step:,}" if state.step else ""),
+        "watch": f"tensorboard --logdir {run_dir}",
+    }
+    return "\n".join([data.report, *(f"{name:<10} {value}" for name, value in rows.items())])
+
+
+def _end_table(run_dir: Path, state: TrainerState) -> str:
+    lines = [f"stopped early at step {state.step:,}" if state.stopped_early else f"finished step {state.step:,}"]
+    if state.best_step is not None:
+        metrics = state.best_metrics
+        lines.append(
+            f"best checkpoint: step {state.best_step:,}, validation loss {metrics['loss']:.3f}, "
+            f"perplexity {metrics['perplexity']:.1f}, accuracy {metrics['accuracy']:.1%}"
+        )
+        lines += [
+            f"  {name:<10} {100 * metrics[name]:5.1f}  lead-3 {100 * metrics[f'lead3/{name}']:5.1f}"
+            for name in ROUGE_TYPES
+            if name in metrics
+        ]
+    lines += [
+        "next:",
+        f"  python scripts/evaluate.py run={run_dir}",
+        f"  python scripts/generate.py run={run_dir} input=article.txt",
+        f"  tensorboard --logdir {run_dir}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,299 @@
+"""A split of texts in, a dataset of truncated token ids out: encoded once, kept on disk, memory-mapped after.
+
+A cache folder ``<cache_dir>/encoded/<hash>/`` is named by what its content depends on. It holds ``meta.json``
+and flat little-endian arrays: ``<column>.values``, and ``<column>.lengths`` counting the values of each row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from summarizer.data.example import EncodedExample, Example
+from summarizer.errors import UserError
+from summarizer.tokenizer import END_ID, Tokenizer
+
+logger = logging.getLogger(__name__)
+
+_FORMAT_VERSION = 1  # raise it whenever the same texts would be stored differently
+_CHUNK = 1024  # examples encoded at once
+_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_COLUMNS = {"source": "<i4", "target": "<i4", "id": "|u1"}  # name -> type of the values; ids are UTF-8
+_HASHES = "document_hashes.values"
+_META = "meta.json"
+
+Lengths = npt.NDArray[np.int32]
+
+
+class TextSplit(Protocol):
+    """What encoding needs to know of a split."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __iter__(self) -> Iterator[Example]: ...
+
+    def content_hash(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class EncodingReport:
+    """What truncation did to a split. Lengths are in tokens, before truncation, without the end token."""
+
+    rows: int
+    sources_truncated: int
+    targets_truncated: int
+    source_tokens_kept: float  # share of all document tokens that the model can read
+    target_tokens_kept: float
+    source_length_quantiles: dict[str, int]  # "0%", "5%", "25%", "50%", "75%", "95%", "100%"
+    target_length_quantiles: dict[str, int]
+
+
+class EncodedDataset:
+    """The encoded examples of a cache folder, memory-mapped. Cheap to pickle; safe to fork."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError, ValueError or KeyError if the folder is not complete and undamaged."""
+        self._folder = folder
+        meta = json.loads((folder / _META).read_text(encoding="utf-8"))
+        _check_sizes(folder, meta["sizes"])
+        self.fingerprint: str = meta["fingerprint"]
+        self.report = EncodingReport(**meta["report"])
+        self._columns = {name: _Column(folder, name) for name in _COLUMNS}
+        self.document_hashes: npt.NDArray[np.uint64] = np.fromfile(folder / _HASHES, dtype="<u8")
+
+    @property
+    def source_lengths(self) -> Lengths:
+        """(rows,) tokens of each truncated source, end token included."""
+        return self._columns["source"].lengths
+
+    @property
+    def target_lengths(self) -> Lengths:
+        """(rows,) tokens of each truncated target, end token included."""
+        return self._columns["target"].lengths
+
+    def __len__(self) -> int:
+        return len(self.document_hashes)
+
+    def __getitem__(self, index: int) -> EncodedExample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        source, target, id_bytes = (self._columns[name][index] for name in ("source", "target", "id"))
+        return EncodedExample(
+            id=id_bytes.tobytes().decode(errors="surrogatepass"), source=source, target=target
+        )
+
+    def __reduce__(self) -> tuple[Callable[[Path], EncodedDataset], tuple[Path]]:
+        return EncodedDataset, (self._folder,)
+
+
+def encode_split(
+    split: TextSplit, tokenizer: Tokenizer, *, max_source_tokens: int, max_target_tokens: int, cache_dir: Path
+) -> EncodedDataset:
+    """Encode ``split``, or open what an earlier run encoded. The maxima include the end token.
+
+    Raises UserError if the split is empty or ``cache_dir`` cannot be written.
+    """
+    assert min(max_source_tokens, max_target_tokens) >= 2, "no room for a token and the end token"
+    fingerprint = _fingerprint(split, tokenizer, max_source_tokens, max_target_tokens)
+    folder = cache_dir.absolute() / "encoded" / fingerprint
+    cached = _open_cached(folder)
+    if cached is not None:
+        return cached
+    with _explaining_disk_errors(cache_dir):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # A sibling of the final folder, so that renaming is atomic; it vanishes with any exception.
+        scratch = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-")
+    with scratch as scratch_name:
+        writing = Path(scratch_name) / "dataset"
+        writer = _Writer(writing, tokenizer, max_source_tokens, max_target_tokens)
+        writer.write(split, cache_dir)
+        with _explaining_disk_errors(cache_dir):
+            writer.finish(fingerprint)
+            _publish(writing, folder)
+    return EncodedDataset(folder)
+
+
+def count_shared_documents(first: EncodedDataset, second: EncodedDataset) -> int:
+    """How many rows of ``second`` have a document that is in ``first`` too, word for word."""
+    return int(np.isin(second.document_hashes, first.document_hashes).sum())
+
+
+class _Column:
+    """Rows of different lengths, in a flat memory-mapped array."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.lengths: Lengths = np.fromfile(folder / f"{name}.lengths", dtype="<i4")
+        self._ends = np.cumsum(self.lengths, dtype=np.int64)
+        values = folder / f"{name}.values"
+        dtype = np.dtype(_COLUMNS[name])
+        empty = values.stat().st_size == 0  # which cannot be mapped
+        self._values = (
+            np.empty(0, dtype) if empty else np.memmap(values, dtype=dtype, mode="r").view(np.ndarray)
+        )
+        if int(self.lengths.sum(dtype=np.int64)) != len(self._values):
+            raise ValueError(f"{values}: {len(self._values)} values do not match the lengths")
+
+    def __getitem__(self, index: int) -> npt.NDArray[Any]:
+        end = int(self._ends[index])
+        return self._values[end - int(self.lengths[index]) : end]
+
+
+@dataclass
+class _Lengths:
+    """Lengths of one side before truncation, gathered chunk by chunk."""
+
+    maximum: int
+    chunks: list[Lengths] = field(default_factory=list)
+
+    def summary(self) -> tuple[int, float, dict[str, int]]:
+        """Rows truncated, share of tokens kept, quantiles."""
+        lengths = np.concatenate(self.chunks)
+        room = self.maximum - 1  # the end token takes one
+        kept, total = int(np.minimum(lengths, room).sum()), int(lengths.sum())
+        quantiles = np.quantile(lengths, _QUANTILES, method="nearest")
+        named = {f"{share:.0%}": int(value) for share, value in zip(_QUANTILES, quantiles, strict=True)}
+        return int((lengths > room).sum()), kept / max(1, total), named
+
+
+class _Writer:
+    """Encodes examples and appends them to the files of a folder, a chunk at a time."""
+
+    def __init__(
+        self, folder: Path, tokenizer: Tokenizer, max_source_tokens: int, max_target_tokens: int
+    ) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._tokenizer = tokenizer
+        self._source = _Lengths(max_source_tokens)
+        self._target = _Lengths(max_target_tokens)
+
+    def write(self, split: TextSplit, cache_dir: Path) -> None:
+        examples = iter(split)
+        with tqdm(desc=f"encoding {split.name}", unit=" rows", delay=1, disable=None, leave=False) as bar:
+            while chunk := list(islice(examples, _CHUNK)):
+                sources = self._encode([example.document for example in chunk], self._source)
+                targets = self._encode([example.summary for example in chunk], self._target)
+                ids = [
+                    np.frombuffer(example.id.encode(errors="surrogatepass"), dtype="|u1") for example in chunk
+                ]
+                hashes = np.array([_document_hash(example.document) for example in chunk], dtype="<u8")
+                with _explaining_disk_errors(cache_dir):
+                    for name, rows in (("source", sources), ("target", targets), ("id", ids)):
+                        self._append(f"{name}.values", np.concatenate(rows))
+                        self._append(f"{name}.lengths", np.array([len(row) for row in rows], dtype="<i4"))
+                    self._append(_HASHES, hashes)
+                bar.update(len(chunk))
+        if not self._source.chunks:
+            raise UserError(
+                f"the {split.name} split is empty but must have rows; check data.path and data.limit"
+            )
+
+    def finish(self, fingerprint: str) -> None:
+        """Write ``meta.json`` and make everything durable."""
+        sources_truncated, source_kept, source_quantiles = self._source.summary()
+        targets_truncated, target_kept, target_quantiles = self._target.summary()
+        report = EncodingReport(
+            rows=sum(map(len, self._source.chunks)),
+            sources_truncated=sources_truncated,
+            targets_truncated=targets_truncated,
+            source_tokens_kept=source_kept,
+            target_tokens_kept=target_kept,
+            source_length_quantiles=source_quantiles,
+            target_length_quantiles=target_quantiles,
+        )
+        sizes = {path.name: path.stat().st_size for path in sorted(self._folder.iterdir())}
+        meta = {"fingerprint": fingerprint, "report": asdict(report), "sizes": sizes}
+        (self._folder / _META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
+        for path in self._folder.iterdir():
+            _sync(path)
+        _sync(self._folder)
+
+    def _encode(self, texts: Sequence[str], lengths: _Lengths) -> list[npt.NDArray[np.int32]]:
+        """Ids of each text, cut to leave room for the end token, which every row gets."""
+        encoded = self._tokenizer.encode_batch(texts, num_threads=os.cpu_count() or 1)
+        lengths.chunks.append(np.array([len(ids) for ids in encoded], dtype=np.int32))
+        return [np.array([*ids[: lengths.maximum - 1], END_ID], dtype="<i4") for ids in encoded]
+
+    def _append(self, name: str, values: npt.NDArray[Any]) -> None:
+        with (self._folder / name).open("ab") as file:
+            file.write(values.tobytes())
+
+
+def _fingerprint(
+    split: TextSplit, tokenizer: Tokenizer, max_source_tokens: int, max_target_tokens: int
+) -> str:
+    parts = [
+        _FORMAT_VERSION,
+        split.content_hash(),
+        tokenizer.fingerprint,
+        max_source_tokens,
+        max_target_tokens,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _document_hash(document: str) -> int:
+    digest = hashlib.blake2b(document.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _open_cached(folder: Path) -> EncodedDataset | None:
+    """The dataset of ``folder``; None if there is none, or a damaged one, which is removed."""
+    if not folder.exists():
+        return None
+    try:
+        return EncodedDataset(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.warning("the encoded cache %s is damaged (%s): encoding again", folder, error)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def _check_sizes(folder: Path, sizes: dict[str, int]) -> None:
+    for name, size in sizes.items():
+        if (folder / name).stat().st_size != size:
+            raise ValueError(f"{name} has {(folder / name).stat().st_size} bytes instead of {size}")
+
+
+def _publish(writing: Path, folder: Path) -> None:
+    """Give the finished folder its name; if another process was faster, its folder is just as good."""
+    try:
+        writing.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _explaining_disk_errors(cache_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"data.cache_dir ({cache_dir}) cannot be written ({error.strerror}); "
+            "free some space, or set another folder"
+        ) from error

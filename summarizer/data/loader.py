@@ -1,0 +1,108 @@
+"""An encoded dataset in, an endless stream of batches out, each with the position to resume after it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from summarizer.data.batch import Batch, collate
+from summarizer.data.encoding import EncodedDataset
+from summarizer.data.sampler import BatchingConfig, PlannedBatch, plan_epoch, plan_in_length_order
+from summarizer.tokenizer import PAD_ID, START_ID
+
+
+@dataclass(frozen=True)
+class Position:
+    """The next batch to read: its epoch, and its index within that epoch."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class BatchLoader:
+    """Batches of a dataset, in an order that depends on the dataset, the batching and the seed alone."""
+
+    def __init__(
+        self,
+        dataset: EncodedDataset,
+        batching: BatchingConfig,
+        *,
+        seed: int,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self._dataset = dataset
+        self._batching = batching
+        self._seed = seed
+        self._num_workers = num_workers
+        self._pin_memory = pin_memory
+
+    def batches_from(self, position: Position) -> Iterator[tuple[Batch, Position]]:
+        """Endless: epoch after epoch, from ``position`` on. With each batch, the position that follows it.
+
+        Worker processes live as long as the iterator.
+        """
+        yield from self._load(self._plan_from(position))
+
+    def one_pass(self) -> Iterator[Batch]:
+        """Every example once, longest first."""
+        lengths = self._dataset.source_lengths, self._dataset.target_lengths
+        plan = plan_in_length_order(*lengths, self._batching)
+        for batch, _ in self._load((planned, Position()) for planned in plan):
+            yield batch
+
+    def num_batches(self, epoch: int) -> int:
+        """Batches in ``epoch``; epochs differ a little, as shuffled examples fill batches differently."""
+        return len(self._plan(epoch))
+
+    def _plan(self, epoch: int) -> list[PlannedBatch]:
+        lengths = self._dataset.source_lengths, self._dataset.target_lengths
+        return plan_epoch(*lengths, self._batching, seed=self._seed, epoch=epoch)
+
+    def _plan_from(self, position: Position) -> Iterator[tuple[PlannedBatch, Position]]:
+        epoch, first = position.epoch, position.batch
+        while True:
+            plan = self._plan(epoch)
+            for i in range(first, len(plan)):
+                is_last = i + 1 == len(plan)
+                yield plan[i], Position(epoch + 1, 0) if is_last else Position(epoch, i + 1)
+            epoch, first = epoch + 1, 0
+
+    def _load(self, plan: Iterator[tuple[PlannedBatch, Position]]) -> DataLoader[tuple[Batch, Position]]:
+        # The plan is the sampler: workers receive planned batches in order and never need to know the epoch.
+        return DataLoader(
+            _Collated(self._dataset),
+            batch_size=None,
+            sampler=plan,
+            num_workers=self._num_workers,
+            pin_memory=self._pin_memory,
+            worker_init_fn=_ignore_interrupt,
+            generator=torch.Generator(),  # its own, so that reading leaves the global random state alone
+        )
+
+
+class _Collated(Dataset[tuple[Batch, Position]]):
+    """The batches of a dataset, indexed by what the sampler planned."""
+
+    def __init__(self, dataset: EncodedDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, item: tuple[PlannedBatch, Position]) -> tuple[Batch, Position]:
+        planned, following = item
+        batch = collate(
+            [self._dataset[int(i)] for i in planned.indices],
+            pad_id=PAD_ID,
+            start_id=START_ID,
+            source_length=planned.source_length,
+            target_length=planned.target_length,
+        )
+        return batch, following
+
+
+def _ignore_interrupt(worker_id: int) -> None:
+    """Ctrl-C is for the main process, which stops its workers in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

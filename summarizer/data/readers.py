@@ -1,0 +1,257 @@
+"""Files of any supported format in; one Row, or one BadRow that says what is wrong with it, for each row out.
+
+Readers stream, never guess types and never drop a row: what to do with a bad one is decided in sources.py.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from summarizer.data.files import FileFormat, SplitFiles
+from summarizer.errors import UserError
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+    import pyarrow as pa
+
+ROWS_PER_ARROW_BATCH = 1000
+
+INVALID_UTF8 = "invalid UTF-8"
+BROKEN_JSON = "broken JSON"
+NOT_AN_OBJECT = "not a JSON object"
+BROKEN_CSV = "broken csv"
+WRONG_FIELD_COUNT = "wrong number of fields"
+UNPAIRED_LINE = "no line in the paired file"
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The values of one row by column, unchecked."""
+
+    place: str  # "<file>:<line>", or "<file>:<row>" where there are no lines; counted from 1
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be used."""
+
+    place: str
+    reason: str  # the same words for the same fault, so that they can be counted
+    detail: str = ""  # what only this row has
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns to read."""
+
+    document: str
+    summary: str
+    id: str | None
+
+    def select(self, available: Sequence[str], place: str) -> list[str]:
+        """Those of our columns that ``place`` has; only the id may be missing."""
+        for key, column in (("document_column", self.document), ("summary_column", self.summary)):
+            if available.count(column) != 1:
+                raise UserError(f"{place}: {_column_fault(column, available)}; {_column_way_out(key)}")
+        optional = [self.id] if self.id is not None and self.id in available else []
+        return list(dict.fromkeys([self.document, self.summary, *optional]))
+
+    def missing_from(self, row: Row) -> BadRow | None:
+        """The row as a bad one if it lacks a column (rows of jsonl files have no common header)."""
+        for key, column in (("document_column", self.document), ("summary_column", self.summary)):
+            if column not in row.values:
+                fault = f'no column "{column}"'
+                return BadRow(
+                    row.place, fault, f" among {', '.join(row.values) or 'none'}; {_column_way_out(key)}"
+                )
+        return None
+
+
+def read_rows(files: SplitFiles, columns: Columns) -> Iterator[Row | BadRow]:
+    """Every row of ``files``, in order."""
+    match files.format:
+        case FileFormat.JSONL:
+            return chain.from_iterable(_read_jsonl(path, columns) for path in files.paths)
+        case FileFormat.CSV:
+            return chain.from_iterable(_read_csv(path, columns) for path in files.paths)
+        case FileFormat.PARQUET:
+            return chain.from_iterable(_read_parquet(path, columns) for path in files.paths)
+        case FileFormat.PAIRED:
+            documents, summaries = files.paths
+            return _read_paired(documents, summaries, columns)
+
+
+def read_arrow(tables: Iterable[pa.Table | pa.RecordBatch], name: str) -> Iterator[Row | BadRow]:
+    """The rows of Arrow tables that follow one another; ``name`` and the row number become their places."""
+    number = 0
+    for table in tables:
+        lists = [_python_values(column) for column in table.columns]
+        for values in zip(*lists, strict=True):
+            number += 1
+            place = f"{name}:{number}"
+            if any(isinstance(value, UnicodeDecodeError) for value in values):
+                yield BadRow(place, INVALID_UTF8)
+            else:
+                yield Row(place, dict(zip(table.column_names, values, strict=True)))
+
+
+def _python_values(column: pa.ChunkedArray | pa.Array) -> list[object]:
+    """The values of ``column``; where a text is not UTF-8, the error it raises takes its place."""
+    try:
+        return cast(list[object], column.to_pylist())
+    except UnicodeDecodeError:
+        return [_python_value(scalar) for scalar in column]
+
+
+def _python_value(scalar: pa.Scalar) -> object:
+    try:
+        return cast(object, scalar.as_py())
+    except UnicodeDecodeError as error:
+        return error
+
+
+def _read_parquet(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
+    import pyarrow as pa  # here and not above: only people with parquet files should wait for it
+    import pyarrow.parquet as pq
+
+    with _reporting_damage(path, pa.ArrowException), pq.ParquetFile(path) as file:
+        selected = columns.select(file.schema_arrow.names, str(path))
+        yield from read_arrow(file.iter_batches(ROWS_PER_ARROW_BATCH, columns=selected), str(path))
+
+
+def _read_jsonl(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
+    with _reporting_damage(path), _open(path) as file:
+        for number, line in enumerate(_lines(file), start=1):
+            if line.strip():
+                row = _parse_json(line, f"{path}:{number}")
+                yield row if isinstance(row, BadRow) else columns.missing_from(row) or row
+
+
+def _parse_json(line: bytes, place: str) -> Row | BadRow:
+    try:
+        values = json.loads(line.decode("utf-8").strip())
+    except UnicodeDecodeError:
+        return BadRow(place, INVALID_UTF8)
+    except json.JSONDecodeError as error:
+        return BadRow(place, BROKEN_JSON, f" ({error.msg} at column {error.colno})")
+    except (ValueError, RecursionError) as error:  # a number or a nesting beyond what Python reads
+        return BadRow(place, BROKEN_JSON, f" ({error})")
+    return Row(place, values) if isinstance(values, dict) else BadRow(place, NOT_AN_OBJECT)
+
+
+def _read_csv(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
+    csv.field_size_limit(2**31 - 1)  # the default, 128 KiB, is less than a long article
+    with _reporting_damage(path, csv.Error), _open(path) as file:
+        # Bytes that are not UTF-8 become lone surrogates: one bad row does not end the reading of all.
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        reader = csv.reader(text, strict=True)
+        header = next(reader, None)
+        if header is None:
+            return
+        if not _is_unicode(header):
+            raise UserError(f"{path}:1: {INVALID_UTF8} in the header; give a csv file of UTF-8 text")
+        columns.select(header, str(path))
+        while (row := _next_csv_row(reader, header, path)) is not None:
+            yield row
+
+
+def _next_csv_row(reader: Reader, header: list[str], path: Path) -> Row | BadRow | None:
+    fields: list[str] = []
+    place = ""
+    try:
+        while not fields:  # an empty line is no row
+            place = f"{path}:{reader.line_num + 1}"
+            fields = next(reader)
+    except StopIteration:
+        return None
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            # Skipping this "row" would lose an unknown number of good ones: no policy allows it.
+            raise UserError(
+                f"{place}: a quote is opened and never closed; close it, or double it as csv does"
+            ) from None
+        return BadRow(place, BROKEN_CSV, f" ({error})")
+    if not _is_unicode(fields):
+        return BadRow(place, INVALID_UTF8)
+    if len(fields) != len(header):
+        return BadRow(place, WRONG_FIELD_COUNT, f" ({len(fields)} instead of {len(header)})")
+    return Row(place, dict(zip(header, fields, strict=True)))
+
+
+def _read_paired(documents: Path, summaries: Path, columns: Columns) -> Iterator[Row | BadRow]:
+    with (
+        _reporting_damage(documents),
+        _open(documents) as left,
+        _reporting_damage(summaries),
+        _open(summaries) as right,
+    ):
+        for number, (document, summary) in enumerate(zip_longest(_lines(left), _lines(right)), start=1):
+            if document is None or summary is None:
+                longer, shorter = (summaries, documents) if document is None else (documents, summaries)
+                yield BadRow(f"{longer}:{number}", UNPAIRED_LINE, f" {shorter.name}")
+            else:
+                yield _pair_row(f"{documents}:{number}", document, summary, columns)
+
+
+def _pair_row(place: str, document: bytes, summary: bytes, columns: Columns) -> Row | BadRow:
+    try:
+        return Row(
+            place, {columns.document: document.decode("utf-8"), columns.summary: summary.decode("utf-8")}
+        )
+    except UnicodeDecodeError:
+        return BadRow(place, INVALID_UTF8)
+
+
+@contextmanager
+def _reporting_damage(path: Path, *more: type[Exception]) -> Iterator[None]:
+    """A file that cannot be read, or read to its end, is the user's to mend."""
+    faults: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, *more)
+    try:
+        yield
+    except faults as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path} cannot be read ({reason}); check that it is whole and of the format it is named for"
+        ) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines end at a newline byte only: U+2028 and its kind are text."""
+    for number, line in enumerate(file):
+        yield line.removeprefix(_BYTE_ORDER_MARK) if number == 0 else line
+
+
+def _is_unicode(fields: Iterable[str]) -> bool:
+    try:
+        for field in fields:
+            field.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _column_fault(column: str, available: Sequence[str]) -> str:
+    fault = f'no column "{column}"' if column not in available else f'more than one column "{column}"'
+    return f"{fault} among {', '.join(available) or 'none'}"
+
+
+def _column_way_out(key: str) -> str:
+    return f"set data.{key} to one that is there"

@@ -1,0 +1,73 @@
+"""Log-probabilities in, scores out: which tokens may follow, and how hypotheses of unlike length compare.
+
+B documents, W beams, T generated tokens so far, V vocabulary, N windows of n tokens.
+"""
+
+import torch
+from torch import Tensor
+
+from summarizer.decoding.search import DecodingConfig, SpecialIds
+
+
+def length_normalized(log_probability: Tensor, length: Tensor | int, length_penalty: float) -> Tensor:
+    """``log_probability / length ** length_penalty``, where ``length`` counts the end token.
+
+    A log-probability is a sum of negative terms, so a larger power raises the score of long sequences: 0
+    leaves the sum, 1 gives the average per token. Wu et al. 2016 (https://arxiv.org/abs/1609.08144,
+    section 7) give the reasons and a relative of this formula.
+    """
+    return log_probability / length**length_penalty
+
+
+def best_attainable(log_probability: Tensor, max_tokens: int, length_penalty: float) -> Tensor:
+    """An upper bound of the normalised score that any continuation of a live hypothesis can have.
+
+    Continuing can only lower ``log_probability``, which is never positive, and dividing a negative number by
+    more raises it. With a power of 0 or more the bound is therefore reached at the greatest length, not at
+    the present one.
+    """
+    return length_normalized(log_probability, max_tokens, length_penalty)
+
+
+class TokenRules:
+    """Which tokens may follow: never a forbidden id, no end before min_tokens, no repeated n-gram."""
+
+    def __init__(self, config: DecodingConfig, special: SpecialIds, device: torch.device) -> None:
+        self._min_tokens = config.min_tokens
+        self._ngram_size = config.no_repeat_ngram_size
+        self._end_id = special.end
+        self._never = torch.tensor(special.never, dtype=torch.int64, device=device)
+        self._never_yet = torch.tensor((*special.never, special.end), dtype=torch.int64, device=device)
+
+    def log_probabilities(self, logits_BWV: Tensor, history_BWT: Tensor) -> Tensor:
+        """Log-probabilities in float32, minus infinity where the rules forbid. They are not renormalised:
+        what is allowed keeps the probability that the model gave it."""
+        log_probability_BWV = logits_BWV.float().log_softmax(dim=-1)
+        forbidden = self._never_yet if history_BWT.shape[-1] < self._min_tokens else self._never
+        log_probability_BWV = log_probability_BWV.index_fill(-1, forbidden, -torch.inf)
+        if self._ngram_size == 0:
+            return log_probability_BWV
+        return block_repeated_ngrams(log_probability_BWV, history_BWT, self._ngram_size, self._end_id)
+
+
+def block_repeated_ngrams(
+    log_probability_BWV: Tensor, history_BWT: Tensor, ngram_size: int, end_id: int
+) -> Tensor:
+    """Set to minus infinity what would complete an n-gram that its history already holds.
+
+    The end is never blocked, and a hypothesis that could not go on at all may repeat itself: blocking alone
+    never kills one.
+    """
+    if history_BWT.shape[-1] < ngram_size:
+        return log_probability_BWV
+    window_BWNn = history_BWT.unfold(-1, ngram_size, 1)
+    latest_BW1n = history_BWT[..., None, history_BWT.shape[-1] - ngram_size + 1 :]
+    repeated_BWN = (window_BWNn[..., :-1] == latest_BW1n).all(dim=-1)
+    completion_BWN = window_BWNn[..., -1]
+    # Windows that are no match write the end's own value to the end: scatter needs a place for every element,
+    # and equal values make the order of its writes irrelevant.
+    place_BWN = completion_BWN.where(repeated_BWN, end_id)
+    value_BWN = log_probability_BWV[..., end_id, None].where(place_BWN == end_id, -torch.inf)
+    blocked_BWV = log_probability_BWV.scatter(-1, place_BWN, value_BWN)
+    stuck_BW1 = blocked_BWV.amax(dim=-1, keepdim=True) == -torch.inf
+    return log_probability_BWV.where(stuck_BW1, blocked_BWV)

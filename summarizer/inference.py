@@ -1,0 +1,80 @@
+"""A run folder in, a summarizer out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from summarizer.checkpoint import load_model_weights, require_run_folder
+from summarizer.config import DecodingOverrides, TrainConfig, from_yaml, with_overrides
+from summarizer.decoding.generator import Generator, Summary
+from summarizer.errors import UserError
+from summarizer.model.transformer import Transformer
+from summarizer.runtime import Runtime, RuntimeConfig, set_up
+from summarizer.tokenizer import Tokenizer
+
+CONFIG_FILE = "config.yaml"
+TOKENIZER_FILE = "tokenizer.model"
+
+
+class Summarizer:
+    """A trained model with its tokenizer: texts in, summaries out.
+
+    >>> summarizer = Summarizer.from_run("outputs/sample")  # doctest: +SKIP
+    >>> summarizer.summarize(["A long article ..."])  # doctest: +SKIP
+    ['Its summary.\\nIn two sentences.']
+    """
+
+    def __init__(
+        self, model: Transformer, generator: Generator, *, config: TrainConfig, step: int, runtime: Runtime
+    ) -> None:
+        self.model = model
+        self.generator = generator
+        self.config = config  # of the training run
+        self.step = step  # of the checkpoint
+        self.runtime = runtime
+
+    @classmethod
+    def from_run(
+        cls,
+        run: str | Path,
+        *,
+        checkpoint: str = "best",
+        decoding: DecodingOverrides | None = None,
+        runtime: RuntimeConfig | None = None,
+    ) -> Summarizer:
+        """Load a training run's folder; it needs nothing else and runs no code from it.
+
+        :param checkpoint: ``best``, ``last`` or the number of a step.
+        :param decoding: settings that differ from the run's own.
+        :raises UserError: the folder is not a run, or a part of it is missing or damaged.
+        """
+        run_dir = require_run_folder(Path(run))
+        config = from_yaml(run_dir / CONFIG_FILE)
+        tokenizer = Tokenizer.load(run_dir / TOKENIZER_FILE)
+        weights = load_model_weights(run_dir, which=checkpoint)
+        chosen = set_up(runtime if runtime is not None else RuntimeConfig())
+        model = Transformer(config.model, tokenizer.vocab_size).to(chosen.device)
+        try:
+            model.load_weights(weights.model)
+        except ValueError as error:
+            raise UserError(f"{weights.path} does not fit the model of {run_dir / CONFIG_FILE}: {error}") from error
+        own = config.decoding
+        generator = Generator(
+            model,
+            tokenizer,
+            own if decoding is None else with_overrides(own, decoding),
+            max_source_tokens=config.data.max_source_tokens,
+            device=chosen.device,
+            autocast=chosen.autocast,
+        )
+        return cls(model, generator, config=config, step=weights.step, runtime=chosen)
+
+    def summarize(self, texts: Sequence[str], *, progress: bool = False) -> list[str]:
+        """One summary per text, its sentences separated by newlines. Raises UserError for an empty text."""
+        return [summary.text for summary in self.generate(texts, progress=progress)]
+
+    def generate(self, texts: Sequence[str], *, progress: bool = False) -> list[Summary]:
+        """Like :meth:`summarize`, with each summary's score and the share of the text that was read."""
+        return self.generator.generate(texts, progress=progress)
+

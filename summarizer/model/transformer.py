@@ -1,0 +1,109 @@
+"""The encoder/decoder Transformer: source ids and previous target ids in, next-token logits out."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from summarizer.model.cache import DecoderCache
+from summarizer.model.config import TransformerConfig
+from summarizer.model.initialization import initialize
+from summarizer.model.layers import DecoderLayer, EncoderLayer
+from summarizer.model.positions import SinusoidalPositions
+
+
+class Transformer(nn.Module):
+    """Vaswani et al. 2017 with the normalisation before each sub-layer (Xiong et al. 2020).
+
+    Masks are bool, True = may attend. Ids of padding may be anything: no real position ever sees them.
+    """
+
+    def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+        self.source_embedding = nn.Embedding(vocab_size, config.width)
+        self.target_embedding = nn.Embedding(vocab_size, config.width)
+        self.positions = SinusoidalPositions(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.encoder_layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.encoder_norm = nn.LayerNorm(config.width)
+        self.decoder_layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.decoder_norm = nn.LayerNorm(config.width)
+        self.vocabulary = nn.Linear(config.width, vocab_size, bias=False)
+        initialize(self, num_layers=max(config.encoder_layers, config.decoder_layers))
+        if config.tie_embeddings:
+            self.target_embedding.weight = self.source_embedding.weight
+            self.vocabulary.weight = self.source_embedding.weight
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy ``weights``, named as in ``named_parameters()``, into the model.
+
+        Raises ValueError, before anything is copied, if names or shapes are not exactly the model's.
+        """
+        parameters = dict(self.named_parameters())
+        given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        wanted = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+        if given != wanted:
+            first = min(name for name in {*given, *wanted} if given.get(name) != wanted.get(name))
+            raise ValueError(
+                f"the weights are not this model's: {first} is {given.get(first)} and should be {wanted.get(first)}"
+            )
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(weights[name])
+
+    def forward(self, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor) -> Tensor:
+        """decoder_output_BTD, from which :meth:`project` makes the logits of the token after each input token."""
+        encoder_output_BSD = self.encode(source_BS, source_mask_BS)
+        return self.decode(decoder_input_BT, encoder_output_BSD, source_mask_BS)
+
+    def encode(self, source_BS: Tensor, source_mask_BS: Tensor) -> Tensor:
+        """encoder_output_BSD."""
+        hidden_BSD = self._embed(self.source_embedding, source_BS)
+        for layer in self.encoder_layers:
+            hidden_BSD = layer(hidden_BSD, source_mask_BS)
+        encoder_output_BSD: Tensor = self.encoder_norm(hidden_BSD)
+        return encoder_output_BSD
+
+    def decode(self, decoder_input_BT: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor) -> Tensor:
+        """decoder_output_BTD of all target positions at once."""
+        hidden_BTD = self._embed(self.target_embedding, decoder_input_BT)
+        for layer in self.decoder_layers:
+            hidden_BTD = layer(hidden_BTD, encoder_output_BSD, source_mask_BS)
+        decoder_output_BTD: Tensor = self.decoder_norm(hidden_BTD)
+        return decoder_output_BTD
+
+    def project(self, decoder_output: Tensor) -> Tensor:
+        """Logits over the vocabulary: the last dimension goes from D to V."""
+        logits: Tensor = self.vocabulary(decoder_output)
+        return logits
+
+    def start_cache(
+        self, encoder_output_BSD: Tensor, source_mask_BS: Tensor, *, num_beams: int, max_length: int
+    ) -> DecoderCache:
+        """The cache with which :meth:`decode_step` can decode up to ``max_length`` positions of each beam."""
+        cross = [layer.cross_attention.keys_values(encoder_output_BSD) for layer in self.decoder_layers]
+        return DecoderCache.empty(cross, source_mask_BS, num_beams=num_beams, max_length=max_length)
+
+    def decode_step(self, token_BW: Tensor, step: int, cache: DecoderCache) -> Tensor:
+        """logits_BWV of the token after ``token_BW``, which stands at target position ``step`` of each beam.
+
+        Writes the keys and values of that position into ``cache``.
+        """
+        cache.make_room(step + 1)
+        embedding_BWD = self.target_embedding(token_BW) * math.sqrt(self.config.width)
+        hidden_BWD = embedding_BWD + self.positions(step, 1)
+        for layer, layer_cache in zip(self.decoder_layers, cache.layers, strict=True):
+            hidden_BWD = layer.step(hidden_BWD, step, layer_cache, cache.source_mask_BS)
+        return self.project(self.decoder_norm(hidden_BWD))
+
+    def _embed(self, embedding: nn.Embedding, token_BT: Tensor) -> Tensor:
+        embedding_BTD = embedding(token_BT) * math.sqrt(self.config.width)
+        hidden_BTD: Tensor = self.dropout(embedding_BTD + self.positions(0, token_BT.shape[1]))
+        return hidden_BTD

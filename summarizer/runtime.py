@@ -1,0 +1,231 @@
+"""Settings in; a device, a numeric precision, seeded random numbers and a configured log out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from summarizer.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class DeviceKind(Enum):
+    """Where tensors live and are computed."""
+
+    auto = "auto"  # CUDA if there is a device, else the CPU
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(Enum):
+    """In what numbers matrices are multiplied. Weights and optimizer state are fp32 with all of them."""
+
+    auto = "auto"  # bf16 where the hardware multiplies it natively, else fp32
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"  # CUDA only; small gradients vanish unless the loss is scaled
+
+
+_AUTOCAST_TYPES = {Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
+
+
+@dataclass(kw_only=True)
+class RuntimeConfig:
+    """On what the program runs, and how. Results may differ in the last digits between any two of these."""
+
+    device: DeviceKind = DeviceKind.auto
+    """auto, cpu or cuda."""
+
+    precision: Precision = Precision.auto
+    """auto, fp32, bf16 or fp16."""
+
+    num_threads: int | None = None
+    """CPU threads of one operation; null leaves the choice to PyTorch."""
+
+    num_workers: int = 0
+    """Processes that prepare batches beside the one that trains; 0 prepares them in that one."""
+
+    compile: bool = False
+    """Whether torch.compile translates the model: some minutes at the start, then faster steps on a GPU."""
+
+    deterministic: bool = False
+    """Whether a GPU repeats a run bit for bit, at the price of some speed. A CPU always does."""
+
+    def validate(self) -> None:
+        """Raises UserError for a number out of range, or for a precision that the device does not have."""
+        if self.num_threads is not None and self.num_threads < 1:
+            raise UserError(
+                f"runtime.num_threads ({self.num_threads}) must be at least 1; null lets PyTorch choose"
+            )
+        if self.num_workers < 0:
+            raise UserError(
+                f"runtime.num_workers ({self.num_workers}) must be at least 0; 0 starts no process"
+            )
+        if self.device is DeviceKind.cpu and self.precision is Precision.fp16:
+            _refuse_fp16()
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What `set_up` decided on."""
+
+    device: torch.device
+    precision: Precision  # never auto
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """A context for the forward pass, within which matrices are multiplied in ``precision``."""
+        if self.precision is Precision.fp32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=_AUTOCAST_TYPES[self.precision])
+
+    def describe(self) -> str:
+        """For people: ``CPU (2 threads), bf16``."""
+        if self.device.type == "cuda":
+            return f"{torch.cuda.get_device_name(self.device)}, {self.precision.value}"
+        threads = torch.get_num_threads()
+        return f"CPU ({threads} thread{'s' if threads > 1 else ''}), {self.precision.value}"
+
+
+def set_up(config: RuntimeConfig) -> Runtime:
+    """Choose device and precision, and set PyTorch's global switches accordingly.
+
+    Raises UserError for a device that is not there, or for a precision that it does not have.
+    """
+    config.validate()
+    device = _choose_device(config.device)
+    precision = _choose_precision(config.precision, device)
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision(
+            "high"
+        )  # TF32: 10 bits of mantissa, for what autocast leaves in fp32
+        _set_cuda_determinism(config.deterministic)
+    return Runtime(device, precision)
+
+
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Make all that is random from here on (Python, NumPy, PyTorch, each device) a function of the arguments.
+
+    Called before every update, it lets a resumed run draw what the uninterrupted one drew, without saved
+    generators.
+    """
+    mixed = _mix(_mix(_mix(seed) + step) + rank)
+    random.seed(mixed)
+    np.random.seed(mixed & 0xFFFF_FFFF)
+    # Not torch.manual_seed: it takes 110 µs to queue the seed for backends that were never started.
+    torch.default_generator.manual_seed(mixed)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(mixed)
+
+
+def configure_logging(log_file: Path | None = None) -> None:
+    """Send the package's log to standard error, beside a progress bar, and with times to ``log_file``.
+
+    Calling it again replaces the earlier configuration. Raises UserError if ``log_file`` cannot be written.
+    """
+    handlers: list[logging.Handler] = [_ConsoleHandler()]
+    handlers[0].setFormatter(_ConsoleFormatter())
+    if log_file is not None:
+        handlers.append(_open_log(log_file))
+    package_logger = logging.getLogger("summarizer")
+    for handler in package_logger.handlers[:]:
+        package_logger.removeHandler(handler)
+        handler.close()
+    for handler in handlers:
+        package_logger.addHandler(handler)
+    package_logger.setLevel(logging.INFO)
+    package_logger.propagate = (
+        False  # the root logger may have a console of its own: every line would come twice
+    )
+
+
+def _choose_device(kind: DeviceKind) -> torch.device:
+    available = torch.cuda.is_available()
+    if kind is DeviceKind.cuda and not available:
+        raise UserError(
+            "runtime.device (cuda) must be present, and PyTorch finds no CUDA device; "
+            "use runtime=cpu, or install a CUDA build of PyTorch and a driver"
+        )
+    return torch.device("cuda" if available and kind is not DeviceKind.cpu else "cpu")
+
+
+def _choose_precision(asked: Precision, device: torch.device) -> Precision:
+    if asked is Precision.fp16 and device.type == "cpu":
+        _refuse_fp16()
+    if asked is Precision.auto:
+        return Precision.bf16 if _multiplies_bf16(device) else Precision.fp32
+    if asked is Precision.bf16 and not _multiplies_bf16(device):
+        logger.warning("bf16 is slow here, for the hardware lacks it; runtime.precision=FP32 is faster")
+    return asked
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for it; without them bf16 is slower than fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # PyTorch keeps these questions private, and which of them there are differs between releases.
+    questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, question, bool)() for question in questions)
+
+
+def _refuse_fp16() -> None:
+    raise UserError(
+        "runtime.precision (fp16) must run on a CUDA device; on a CPU use runtime.precision=BF16 or FP32"
+    )
+
+
+def _set_cuda_determinism(deterministic: bool) -> None:
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # The backward passes of these two attention kernels add in any order; the remaining kernels do not.
+    torch.backends.cuda.enable_mem_efficient_sdp(not deterministic)
+    torch.backends.cuda.enable_cudnn_sdp(not deterministic)
+
+
+def _mix(value: int) -> int:
+    """SplitMix64 (Steele, Lea and Flood 2014): 64 bits in which every bit of ``value`` has a say."""
+    mask = 0xFFFF_FFFF_FFFF_FFFF
+    value = (value + 0x9E37_79B9_7F4A_7C15) & mask
+    value = ((value ^ (value >> 30)) * 0xBF58_476D_1CE4_E5B9) & mask
+    value = ((value ^ (value >> 27)) * 0x94D0_49BB_1331_11EB) & mask
+    return value ^ (value >> 31)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes through tqdm, which lifts its progress bar out of the way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except Exception:
+            self.handleError(record)
+
+
+class _ConsoleFormatter(logging.Formatter):
+    """Plain text; the level in front only where it is a warning or worse."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
+
+
+def _open_log(path: Path) -> logging.Handler:
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as reason:
+        raise UserError(f"{path} cannot be written: {reason.strerror}; choose another run_dir") from reason
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler

@@ -1,0 +1,45 @@
+"""SIGTERM and SIGINT: the first asks for a stop at the next good moment, the second stops at once."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+
+class Interrupted(SystemExit):
+    """The run was asked to stop, has saved, and ends with the exit status that shells expect of a signal."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(128 + signal_number)
+
+
+class StopRequest:
+    """While active, notes the first signal in ``signal_number`` instead of dying of it.
+
+    The handler does nothing else, so it is safe at any moment; afterwards the earlier handlers are back, which
+    also makes a second signal final.
+    """
+
+    _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._earlier: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        for number in self._SIGNALS:
+            self._earlier[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal_number = number
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._earlier:
+            number, handler = self._earlier.popitem()
+            signal.signal(number, handler)

@@ -1,0 +1,59 @@
+"""Everything a resumed run must find again, as named tensors and plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from summarizer.data.loader import Position
+
+
+@dataclass
+class TrainerState:
+    """Where a run stands. Together with weights and optimizer state it decides all that follows."""
+
+    step: int = 0
+    position: Position = Position()
+    best_value: float | None = None  # of the metric that picks the best checkpoint
+    best_step: int | None = None
+    best_metrics: dict[str, float] = field(default_factory=dict)  # all of that validation's
+    stale_validations: int = 0  # since the best one
+    skipped_updates: int = 0
+    skipped_in_a_row: int = 0
+    stopped_early: bool = False
+
+    def to_plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> TrainerState:
+        return cls(**{**plain, "position": Position(**plain["position"])})
+
+
+def model_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Each parameter once, under its first name: tied embeddings are one matrix."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimizer's running means, named after the parameter they belong to."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def restore_optimizer(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give ``optimizer`` back what :func:`optimizer_tensors` took."""
+    parameters = dict(model.named_parameters())
+    for path, value in tensors.items():
+        name, key = path.rsplit("/", 1)
+        parameter = parameters[name]
+        # The step count stays where AdamW's fused kernel expects it: beside its parameter, in float32.
+        optimizer.state[parameter][key] = value.to(parameter.device, torch.float32, copy=True)

@@ -1,0 +1,282 @@
+"""Beam search over hand-made next-token functions, against brute force and a plain search."""
+
+import itertools
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from summarizer.decoding.beam import _most_probable, beam_search
+from summarizer.decoding.search import DecodingConfig, Hypothesis, SpecialIds
+
+START, END = 0, 1
+SPECIAL = SpecialIds(start=START, end=END, never=(START,))
+Prefix = tuple[int, ...]
+
+
+class RandomLanguage:
+    """Logits depend on the document and on every token before: a wrong history gives wrong probabilities."""
+
+    def __init__(self, seed: int, vocab_size: int, scale: float = 2.0) -> None:
+        self.vocab_size = vocab_size
+        self._seed = seed
+        self._scale = scale
+        self.log_probabilities = lru_cache(maxsize=None)(self._log_probabilities)
+
+    def logits(self, document: int, prefix: Prefix) -> Tensor:
+        generator = np.random.default_rng([self._seed, document, len(prefix), *prefix])
+        logits = torch.from_numpy(generator.normal(0, self._scale, self.vocab_size)).float()
+        logits[END] += document % 3 - 1  # documents that end early, and late
+        return logits
+
+    def _log_probabilities(self, document: int, prefix: Prefix) -> list[float]:
+        return [float(value) for value in self.logits(document, prefix).log_softmax(-1)]
+
+
+class Follower:
+    """The stateful side of a next-token function, as a cache is: it knows only what it was told."""
+
+    def __init__(self, language: RandomLanguage, documents: list[int], num_beams: int) -> None:
+        self._language = language
+        self._documents = documents
+        self._histories: list[list[Prefix]] = [[()] * num_beams for _ in documents]
+        self.calls: list[int] = []  # documents in each call
+
+    def __call__(self, token_BW: Tensor, step: int) -> Tensor:
+        assert token_BW.shape == (len(self._documents), len(self._histories[0]))
+        assert all(len(prefix) == step for beams in self._histories for prefix in beams)
+        self.calls.append(len(self._documents))
+        self._histories = [
+            [(*prefix, token) for prefix, token in zip(beams, tokens, strict=True)]
+            for beams, tokens in zip(self._histories, token_BW.tolist(), strict=True)
+        ]
+        assert all(prefix[0] == START for beams in self._histories for prefix in beams)
+        rows = [
+            torch.stack([self._language.logits(document, prefix[1:]) for prefix in beams])
+            for document, beams in zip(self._documents, self._histories, strict=True)
+        ]
+        return torch.stack(rows)
+
+    def reorder(self, parent_BW: Tensor) -> None:
+        rows = zip(self._histories, parent_BW.tolist(), strict=True)
+        self._histories = [[beams[parent] for parent in parents] for beams, parents in rows]
+
+    def keep(self, documents_B: Tensor) -> None:
+        self._documents = [self._documents[row] for row in documents_B.tolist()]
+        self._histories = [self._histories[row] for row in documents_B.tolist()]
+
+
+def search(language: RandomLanguage, documents: list[int], config: DecodingConfig) -> list[list[Hypothesis]]:
+    return beam_search(
+        Follower(language, documents, config.beam_size),
+        num_documents=len(documents),
+        config=config,
+        special=SPECIAL,
+        device=torch.device("cpu"),
+    )
+
+
+def assert_same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
+    assert [hypothesis.ids for hypothesis in found] == [hypothesis.ids for hypothesis in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.score == pytest.approx(other.score, rel=1e-5)
+        assert one.log_probability == pytest.approx(other.log_probability, rel=1e-5)
+
+
+def hypothesis(tokens: Prefix, log_probability: float, penalty: float) -> Hypothesis:
+    ids = [token for token in tokens if token != END]
+    return Hypothesis(ids, log_probability / len(tokens) ** penalty, log_probability)
+
+
+def every_sequence(vocab_size: int, config: DecodingConfig) -> Iterator[Prefix]:
+    words = [token for token in range(vocab_size) if token not in (START, END)]
+    for length in range(config.min_tokens, config.max_tokens):
+        yield from ((*sequence, END) for sequence in itertools.product(words, repeat=length))
+    yield from itertools.product(words, repeat=config.max_tokens)
+
+
+def brute_force(language: RandomLanguage, document: int, config: DecodingConfig) -> list[Hypothesis]:
+    found = []
+    for tokens in every_sequence(language.vocab_size, config):
+        steps = [language.log_probabilities(document, tokens[:i])[token] for i, token in enumerate(tokens)]
+        found.append(hypothesis(tokens, sum(steps), config.length_penalty))
+    return sorted(found, key=lambda one: -one.score)
+
+
+def plain_search(language: RandomLanguage, document: int, config: DecodingConfig) -> list[Hypothesis]:
+    """Beam search in its plainest form: one document, no early stop before max_tokens."""
+    live: list[tuple[Prefix, float]] = [((), 0.0)]
+    finished: list[Hypothesis] = []
+    for step in range(config.max_tokens):
+        allowed = [
+            t for t in range(language.vocab_size) if t != START and (t != END or step >= config.min_tokens)
+        ]
+        candidates = [
+            ((*prefix, token), total + language.log_probabilities(document, prefix)[token])
+            for prefix, total in live
+            for token in allowed
+        ]
+        candidates.sort(key=lambda candidate: -candidate[1])
+        finished += [
+            hypothesis(tokens, total, config.length_penalty)
+            for tokens, total in candidates[: config.beam_size]
+            if tokens[-1] == END
+        ]
+        live = [candidate for candidate in candidates if candidate[0][-1] != END][: config.beam_size]
+    finished += [hypothesis(tokens, total, config.length_penalty) for tokens, total in live]
+    return sorted(finished, key=lambda one: -one.score)[: config.beam_size]
+
+
+def greedy(language: RandomLanguage, document: int, config: DecodingConfig) -> list[int]:
+    ids: list[int] = []
+    while len(ids) < config.max_tokens:
+        log_probabilities = list(language.log_probabilities(document, tuple(ids)))
+        log_probabilities[START] = -np.inf
+        if len(ids) < config.min_tokens:
+            log_probabilities[END] = -np.inf
+        token = int(np.argmax(log_probabilities))
+        if token == END:
+            break
+        ids.append(token)
+    return ids
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize(("min_tokens", "max_tokens"), [(0, 4), (2, 4), (0, 1), (3, 4)])
+def test_a_beam_as_wide_as_the_space_finds_what_brute_force_finds(
+    penalty: float, min_tokens: int, max_tokens: int
+) -> None:
+    config = DecodingConfig(
+        beam_size=128,
+        length_penalty=penalty,
+        min_tokens=min_tokens,
+        max_tokens=max_tokens,
+        no_repeat_ngram_size=0,
+    )
+    for seed in range(3):
+        language = RandomLanguage(seed, vocab_size=5)
+        for document, found in enumerate(search(language, [0, 1, 2], config)):
+            assert_same(found, brute_force(language, document, config))
+
+
+@pytest.mark.parametrize("beam_size", [2, 3, 5])
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0])
+def test_stopping_early_loses_nothing(beam_size: int, penalty: float) -> None:
+    config = DecodingConfig(
+        beam_size=beam_size, length_penalty=penalty, min_tokens=1, max_tokens=9, no_repeat_ngram_size=0
+    )
+    documents = list(range(12))
+    for seed in range(3):
+        language = RandomLanguage(seed, vocab_size=6)
+        for document, found in zip(documents, search(language, documents, config), strict=True):
+            assert_same(found, plain_search(language, document, config))
+
+
+@pytest.mark.parametrize("min_tokens", [0, 3])
+def test_a_beam_of_one_is_greedy_search(min_tokens: int) -> None:
+    config = DecodingConfig(beam_size=1, min_tokens=min_tokens, max_tokens=8, no_repeat_ngram_size=0)
+    documents = list(range(40))
+    language = RandomLanguage(7, vocab_size=7)
+    found = search(language, documents, config)
+    assert [len(hypotheses) for hypotheses in found] == [1] * len(documents)
+    expected = [greedy(language, document, config) for document in documents]
+    assert [hypotheses[0].ids for hypotheses in found] == expected
+    assert len({len(ids) for ids in expected}) > 3, "the documents must end at different lengths"
+
+
+def test_a_beam_of_one_takes_the_better_token_where_rounded_sums_tie() -> None:
+    class NearTies:
+        def __call__(self, token_BW: Tensor, step: int) -> Tensor:
+            logits = torch.tensor([-50.0, -50.0, 0.0, 1e-6, -50.0])
+            return logits.expand(1, 1, -1)
+
+        def reorder(self, parent_BW: Tensor) -> None: ...
+
+        def keep(self, documents_B: Tensor) -> None: ...
+
+    config = DecodingConfig(beam_size=1, max_tokens=100, no_repeat_ngram_size=0)
+    found = beam_search(
+        NearTies(), num_documents=1, config=config, special=SPECIAL, device=torch.device("cpu")
+    )
+    assert found[0][0].ids == [3] * 100
+
+
+@pytest.mark.parametrize("early_stop", [False, True])
+def test_documents_searched_together_give_what_they_give_alone(early_stop: bool) -> None:
+    config = DecodingConfig(
+        beam_size=3, length_penalty=0.6, max_tokens=10, no_repeat_ngram_size=2, early_stop=early_stop
+    )
+    language = RandomLanguage(11, vocab_size=6, scale=3.0)
+    documents = list(range(15))
+    alone = [search(language, [document], config)[0] for document in documents]
+    together = search(language, documents, config)
+    shuffled = search(language, documents[::-1], config)[::-1]
+    assert together == alone == shuffled
+
+
+def test_finished_documents_leave_the_batch() -> None:
+    config = DecodingConfig(beam_size=2, length_penalty=0.6, max_tokens=12, no_repeat_ngram_size=0)
+    follower = Follower(RandomLanguage(5, vocab_size=6, scale=3.0), list(range(12)), num_beams=2)
+    beam_search(follower, num_documents=12, config=config, special=SPECIAL, device=torch.device("cpu"))
+    assert follower.calls == sorted(follower.calls, reverse=True)
+    assert len(set(follower.calls)) > 2
+
+
+def test_early_stop_ends_sooner_with_as_many_hypotheses() -> None:
+    calls = {}
+    for early_stop in (False, True):
+        config = DecodingConfig(beam_size=3, max_tokens=20, no_repeat_ngram_size=0, early_stop=early_stop)
+        follower = Follower(RandomLanguage(5, vocab_size=6), list(range(8)), num_beams=3)
+        found = beam_search(
+            follower, num_documents=8, config=config, special=SPECIAL, device=torch.device("cpu")
+        )
+        assert [len(hypotheses) for hypotheses in found] == [3] * 8
+        calls[early_stop] = sum(follower.calls)
+    assert calls[True] < calls[False]
+
+
+@pytest.mark.parametrize("levels", [1, 3, 40, 100_000])
+@pytest.mark.parametrize("count", [1, 8, 200])
+def test_the_most_probable_tokens_are_those_of_a_stable_sort(levels: int, count: int) -> None:
+    generator = torch.Generator().manual_seed(levels)
+    log_probability_BWV = -torch.randint(0, levels, (3, 2, 200), generator=generator) / 7
+    log_probability_BWV[0, 0, 5:] = -torch.inf
+    expected = log_probability_BWV.sort(dim=-1, descending=True, stable=True).indices[..., :count]
+    assert torch.equal(_most_probable(log_probability_BWV, count), expected)
+
+
+def test_ties_go_to_the_lower_id() -> None:
+    class Indifferent:
+        def __call__(self, token_BW: Tensor, step: int) -> Tensor:
+            return torch.zeros(*token_BW.shape, 5000)
+
+        def reorder(self, parent_BW: Tensor) -> None: ...
+
+        def keep(self, documents_B: Tensor) -> None: ...
+
+    config = DecodingConfig(
+        beam_size=3, min_tokens=1, max_tokens=2, no_repeat_ngram_size=0, length_penalty=0.0
+    )
+    found = beam_search(
+        Indifferent(), num_documents=2, config=config, special=SPECIAL, device=torch.device("cpu")
+    )
+    assert [[one.ids for one in hypotheses] for hypotheses in found] == [[[2], [2, 2], [2, 3]]] * 2
+
+
+def test_no_ngram_appears_twice_in_a_summary() -> None:
+    config = DecodingConfig(beam_size=4, min_tokens=10, max_tokens=16, no_repeat_ngram_size=2)
+    language = RandomLanguage(3, vocab_size=7)
+    for hypotheses in search(language, list(range(6)), config):
+        for found in hypotheses:
+            pairs = list(itertools.pairwise(found.ids))
+            assert len(pairs) == len(set(pairs)) >= 9
+
+
+def test_a_search_in_which_everything_is_blocked_still_answers() -> None:
+    config = DecodingConfig(beam_size=2, min_tokens=6, max_tokens=8, no_repeat_ngram_size=1)
+    for hypotheses in search(RandomLanguage(3, vocab_size=4), [0, 1, 2], config):
+        assert len(hypotheses) == 2
+        assert all(len(one.ids) >= 6 and np.isfinite(one.score) for one in hypotheses)

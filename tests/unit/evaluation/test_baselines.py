@@ -1,0 +1,130 @@
+"""The sentence splitter, lead and the oracle: a bar set too low flatters every model measured against it."""
+
+import random
+import time
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+
+from summarizer.errors import UserError
+from summarizer.evaluation.baselines import lead, oracle, split_sentences
+
+# Each case is written with | where a sentence ends.
+CASES = [
+    "he left.| she stayed.",
+    "He left.| She stayed.",
+    "the man said .| he left .",
+    "he left!| why?| nobody knows",
+    "first line\n|second line",
+    "first.\r\n|second.",
+    "mr. smith met dr. jones .| they left.",
+    "J. R. Smith and j. k. rowling spoke.| Then they left.",
+    "said l.l. doungal, a police official.| he left.",
+    "it rose 3.5 per cent to $1.2 billion.| it fell.",
+    "in the u.s. treasury, officials agreed.| he left.",
+    "they live in the u.s.| the family moved there.",
+    "at 5 p.m. on friday.| it rained.",
+    "it closed at 5 p.m.| they went home.",
+    "she works for acme inc. in ohio.| she is happy.",
+    "on jan. 5 he left.| it was dec.| then came no. 7.",
+    "he said no.| she agreed.",
+    '"i won." |he smiled.',
+    "(he left.)| she stayed.",
+    "he said \u201cwe won.\u201d| she smiled.",
+    '" we won . "| he smiled .',
+    'he said so . |" we won . "| she smiled .',
+    "`` we won . ''| he smiled .",
+    "( he left . -rrb-| she stayed .",
+    '"why?" he asked.| nobody knew.',
+    '"stop!" police said .| he ran .',
+    '"is it over?"| the crowd went home.',
+    "well ... maybe not.| he left.",
+    "he waited...| Then he left.",
+    "what?!| really...",
+    "it ended in 2014.| he left.",
+    ". . . and so on .| he left .",
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sentences_end_where_a_reader_ends_them(case: str) -> None:
+    assert split_sentences(case.replace("|", "")) == [part.strip() for part in case.split("|")]
+
+
+@given(st.text(alphabet="ab.!?…\"'()[] \n\u201d-r", max_size=60))
+def test_no_text_is_lost_and_no_sentence_is_blank(document: str) -> None:
+    sentences = split_sentences(document)
+    assert "".join("".join(sentences).split()) == "".join(document.split())
+    assert all(sentence == sentence.strip() != "" for sentence in sentences)
+    assert not any("\n" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("piece", [".", ". ", 'a . " ', "u.s. ", ".'", "a. "])
+def test_hostile_documents_take_linear_time(piece: str) -> None:
+    start = time.perf_counter()
+    split_sentences(piece * 20_000 + "x")
+    assert time.perf_counter() - start < 2  # quadratic time is minutes
+
+
+def test_lead_is_the_first_sentences_one_a_line() -> None:
+    document = "one. two. three. four."
+    assert lead(document) == "one.\ntwo.\nthree."
+    assert lead(document, 1) == "one."
+    assert lead(document, 9) == "one.\ntwo.\nthree.\nfour."
+    assert lead("", 3) == ""
+
+
+def test_a_count_below_one_is_told_to_the_user() -> None:
+    with pytest.raises(UserError, match=r"number of sentences \(0\)"):
+        lead("one.", 0)
+    with pytest.raises(UserError, match=r"number of sentences \(-1\)"):
+        oracle("one.", "one.", -1)
+
+
+_SCORER = RougeScorer(["rouge1", "rouge2"], use_stemmer=True)
+
+
+def objective(reference: str, prediction: str) -> float:
+    scores = _SCORER.score(reference, prediction)
+    return float(scores["rouge1"].fmeasure + scores["rouge2"].fmeasure)
+
+
+def random_pair(rng: random.Random, num_sentences: int) -> tuple[str, str]:
+    words = "storm court vote fire team price law film bank road".split()  # noqa: SIM905
+    sentences = [" ".join(rng.choices(words, k=rng.randint(2, 6))) + "." for _ in range(num_sentences)]
+    return " ".join(sentences), " ".join(rng.choices(words, k=8))
+
+
+def test_the_oracle_lies_between_lead_and_the_best_of_all_choices() -> None:
+    rng = random.Random(0)
+    found_the_best = 0
+    for _ in range(60):
+        document, reference = random_pair(rng, 6)
+        sentences = split_sentences(document)
+        choices = [c for size in (1, 2, 3) for c in combinations(sentences, size)]
+        best = max(objective(reference, "\n".join(choice)) for choice in choices)
+        reached = objective(reference, oracle(document, reference))
+        assert objective(reference, lead(document)) <= reached <= best
+        found_the_best += reached == best
+    assert found_the_best > 30, "greedy search should usually find the best choice of a tiny document"
+
+
+def test_an_oracle_of_one_sentence_is_the_best_sentence() -> None:
+    rng = random.Random(1)
+    for _ in range(30):
+        document, reference = random_pair(rng, 8)
+        best = max(objective(reference, sentence) for sentence in split_sentences(document))
+        assert objective(reference, oracle(document, reference, 1)) == best
+
+
+def test_the_oracle_finds_planted_sentences_and_keeps_their_order() -> None:
+    document = "rain fell. the court ruled on monday. dogs bark. the team won again. cats sleep."
+    reference = "the team won again.\nthe court ruled on monday."
+    assert oracle(document, reference) == "the court ruled on monday.\nthe team won again."
+
+
+def test_the_oracle_of_nothing_is_nothing() -> None:
+    assert oracle("", "a reference") == ""

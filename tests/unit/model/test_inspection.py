@@ -1,0 +1,82 @@
+"""The weights we draw are those the model used."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from summarizer.model.attention import MultiHeadAttention
+from summarizer.model.config import TransformerConfig
+from summarizer.model.inspection import cross_attention_weights
+from summarizer.model.masks import length_mask
+from summarizer.model.transformer import Transformer
+
+SOURCE_BS = torch.tensor([[5, 6, 7, 8, 9], [6, 5, 4, 0, 0]])
+MASK_BS = length_mask(torch.tensor([5, 3]), 5)
+INPUT_BT = torch.tensor([[2, 7, 9, 4], [2, 5, 5, 0]])
+
+
+@pytest.fixture
+def model() -> Transformer:
+    torch.manual_seed(0)
+    config = TransformerConfig(
+        width=16,
+        num_heads=2,
+        encoder_layers=2,
+        decoder_layers=3,
+        value_dim=5,
+        dropout=0.5,
+        attention_dropout=0.5,
+    )
+    return Transformer(config, vocab_size=11)
+
+
+def cross_attentions(model: Transformer) -> list[MultiHeadAttention]:
+    return [module for name, module in model.named_modules() if name.endswith("cross_attention")]
+
+
+def test_weights_mix_the_values_to_what_the_fused_attention_gave(model: Transformer) -> None:
+    given: list[Tensor] = []
+    for attention in cross_attentions(model):
+        attention.register_forward_hook(lambda module, inputs, output: given.append(output))
+    weights_LBHTS = cross_attention_weights(model, SOURCE_BS, MASK_BS, INPUT_BT)
+    encoder_output_BSD = model.eval().encode(SOURCE_BS, MASK_BS)
+    assert len(given) == len(weights_LBHTS) == 3
+    for attention, weights_BHTS, output_BTD in zip(
+        cross_attentions(model), weights_LBHTS, given, strict=True
+    ):
+        mixed_BHTU = weights_BHTS @ attention.keys_values(encoder_output_BSD).value_BHSU
+        torch.testing.assert_close(attention.output(mixed_BHTU.transpose(1, 2).flatten(2)), output_BTD)
+
+
+def test_rows_share_out_all_attention_and_padding_gets_none(model: Transformer) -> None:
+    weights_LBHTS = cross_attention_weights(model, SOURCE_BS, MASK_BS, INPUT_BT)
+    assert weights_LBHTS.shape == (3, 2, 2, 4, 5)
+    assert weights_LBHTS.dtype == torch.float32
+    torch.testing.assert_close(weights_LBHTS.sum(-1), torch.ones(3, 2, 2, 4))
+    assert not weights_LBHTS[:, 1, :, :, 3:].any()
+    assert weights_LBHTS[:, 0].all()
+
+
+def test_looking_leaves_no_trace(model: Transformer) -> None:
+    model.train()
+    weights_LBHTS = cross_attention_weights(model, SOURCE_BS, MASK_BS, INPUT_BT)
+    assert not weights_LBHTS.requires_grad
+    assert all(module.training for module in model.modules())
+    assert not any(attention._forward_pre_hooks for attention in cross_attentions(model))
+    model.eval()
+    torch.testing.assert_close(cross_attention_weights(model, SOURCE_BS, MASK_BS, INPUT_BT), weights_LBHTS)
+    assert not model.training
+
+
+def test_a_failed_look_leaves_no_trace_either(model: Transformer) -> None:
+    def fail(module: nn.Module, inputs: object, output: object) -> None:
+        raise RuntimeError("broken")
+
+    model.train()
+    model.decoder_norm.register_forward_hook(fail)
+    with pytest.raises(RuntimeError, match="broken"):
+        cross_attention_weights(model, SOURCE_BS, MASK_BS, INPUT_BT)
+    assert model.training
+    assert not any(attention._forward_pre_hooks for attention in cross_attentions(model))
