@@ -167,7 +167,7 @@ def _choose_precision(asked: Precision, device: torch.device) -> Precision:
     if asked is Precision.auto:
         return Precision.bf16 if _multiplies_bf16(device) else Precision.fp32
     if asked is Precision.bf16 and not _multiplies_bf16(device):
-        logger.warning("bf16 is slow here, for the hardware lacks it; runtime.precision=FP32 is faster")
+        logger.warning("bf16 is slow here, for the hardware lacks it; runtime.precision=fp32 is faster")
     return asked
 
 
@@ -182,7 +182,7 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 def _refuse_fp16() -> None:
     raise UserError(
-        "runtime.precision (fp16) must run on a CUDA device; on a CPU use runtime.precision=BF16 or FP32"
+        "runtime.precision (fp16) must run on a CUDA device; on a CPU use runtime.precision=bf16 or fp32"
     )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
-from summarizer.checkpoint import RunLock, read_best, write_text_atomically
+from summarizer.checkpoint import RunLock, clean_temporary, read_best, write_text_atomically
 from summarizer.commands.preparation import PreparedData, prepare
 from summarizer.config import TrainConfig, flat_settings, from_yaml, to_yaml
 from summarizer.data.loader import BatchLoader
@@ -43,6 +43,7 @@ def train(config: TrainConfig) -> None:
     run_dir = run_dir if run_dir is not None else _new_run_dir(Path("outputs"))
     run_dir.mkdir(parents=True, exist_ok=True)
     with RunLock(run_dir):
+        clean_temporary(run_dir)
         configure_logging(run_dir / "train.log")
         write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
         data.tokenizer.save(run_dir / TOKENIZER_FILE)

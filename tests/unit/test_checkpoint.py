@@ -379,6 +379,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, value: floa
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_of_saving_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     save(tmp_path, 1)
     program = (

@@ -107,7 +107,7 @@ def test_slow_bf16_is_allowed_with_a_warning(
     machine: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert set_up(RuntimeConfig(precision=Precision.bf16)).precision is Precision.bf16
-    assert "FP32" in caplog.text
+    assert "runtime.precision=fp32" in caplog.text
 
 
 @pytest.mark.parametrize(
