@@ -8,16 +8,16 @@ python scripts/evaluate.py --help
 import hydra
 from omegaconf import DictConfig
 
-from summarizer.commands.entry import run
+from summarizer.commands.entry import execute, run
 from summarizer.commands.evaluate import evaluate
-from summarizer.config import EvaluateConfig, register_schemas, to_object
+from summarizer.config import EvaluateConfig, register_schemas
 
 register_schemas()
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
 def main(composed: DictConfig) -> None:
-    evaluate(to_object(composed, EvaluateConfig))
+    execute(evaluate, composed, EvaluateConfig)
 
 
 if __name__ == "__main__":

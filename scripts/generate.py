@@ -9,16 +9,16 @@ cat article.txt | python scripts/generate.py run=outputs/sample
 import hydra
 from omegaconf import DictConfig
 
-from summarizer.commands.entry import run
+from summarizer.commands.entry import execute, run
 from summarizer.commands.generate import generate
-from summarizer.config import GenerateConfig, register_schemas, to_object
+from summarizer.config import GenerateConfig, register_schemas
 
 register_schemas()
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="generate")
 def main(composed: DictConfig) -> None:
-    generate(to_object(composed, GenerateConfig))
+    execute(generate, composed, GenerateConfig)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,16 @@ python scripts/train.py --help                               all groups and sett
 import hydra
 from omegaconf import DictConfig
 
-from summarizer.commands.entry import run
+from summarizer.commands.entry import execute, run
 from summarizer.commands.train import train
-from summarizer.config import TrainConfig, register_schemas, to_object
+from summarizer.config import TrainConfig, register_schemas
 
 register_schemas()
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 def main(composed: DictConfig) -> None:
-    train(to_object(composed, TrainConfig))
+    execute(train, composed, TrainConfig)
 
 
 if __name__ == "__main__":

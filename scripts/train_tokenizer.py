@@ -7,16 +7,16 @@ python scripts/train_tokenizer.py output=tokenizer.model data=cnn_dailymail toke
 import hydra
 from omegaconf import DictConfig
 
-from summarizer.commands.entry import run
+from summarizer.commands.entry import execute, run
 from summarizer.commands.train_tokenizer import train_tokenizer
-from summarizer.config import TrainTokenizerConfig, register_schemas, to_object
+from summarizer.config import TrainTokenizerConfig, register_schemas
 
 register_schemas()
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train_tokenizer")
 def main(composed: DictConfig) -> None:
-    train_tokenizer(to_object(composed, TrainTokenizerConfig))
+    execute(train_tokenizer, composed, TrainTokenizerConfig)
 
 
 if __name__ == "__main__":

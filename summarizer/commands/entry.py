@@ -7,30 +7,47 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from itertools import takewhile
+from typing import NoReturn, TypeVar
 
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from summarizer.config import to_object
 from summarizer.errors import UserError
+
+T = TypeVar("T")
 
 EXIT_USER_ERROR = 2
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a function that ``hydra.main`` decorated; exit with status 2 and one line on standard error if the
-    user gave it something wrong."""
+    """Run a function that ``hydra.main`` decorated and that calls :func:`execute`."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions come to us as they are
     try:
         main()
         sys.stdout.flush()
-    except UserError as error:
-        _refuse(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(explain(error))
     except BrokenPipeError:
         # The reader of our output has seen enough, like `| head` does; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def execute(command: Callable[[T], None], composed: DictConfig, schema: type[T]) -> None:
+    """Check what Hydra composed against ``schema`` and run ``command`` with it.
+
+    What the user gave wrong ends here, with one line on standard error and exit status 2: an exception that
+    leaves a Hydra job is announced in words of its own.
+    """
+    try:
+        command(to_object(composed, schema))
+    except UserError as error:
+        _refuse(str(error))
+    except OmegaConfBaseException as error:
+        _refuse(explain(error))
 
 
 def explain(error: Exception) -> str:
@@ -41,13 +58,11 @@ def explain(error: Exception) -> str:
     if unknown := re.match(r"Key '(.+)' (?:is )?not in '(\w+)'", lines[0]):
         return f"{key or unknown[1]} is not a setting{_suggestion(unknown[1], cause)}"
     if missing := re.match(r"(?:In '.*': )?Could not find '(\w+)/(.+)'", lines[0]):
-        options = [line for line in lines[2:] if not line.startswith("Config search path")]
-        options = options[: options.index("provider=hydra")] if "provider=hydra" in options else options
+        options = list(takewhile(lambda line: "search path" not in line and "provider" not in line, lines[2:]))
         return f"{missing[1]} has no option {missing[2]}; the options are {', '.join(options)}"
     if key:
-        given = next((line for line in str(error).splitlines() if "override" in line), "")
-        return f"{key}: {lines[0]}" + (f" ({given})" if given and given != lines[0] else "")
-    return "; ".join(line for line in lines if not line.startswith("See https"))
+        return f"{key}: {lines[0]}"
+    return "; ".join(line for line in lines if not line.startswith("See https")) + "; see --help"
 
 
 def _suggestion(name: str, cause: Exception) -> str:
@@ -58,7 +73,7 @@ def _suggestion(name: str, cause: Exception) -> str:
     return f"; the settings here are {', '.join(known)}" if known else "; see --help"
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     line = " ".join(message.split())
     print(f"error: {line}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)

@@ -1,5 +1,6 @@
 """The size and shape of a Transformer, as a config dataclass."""
 
+import math
 from dataclasses import dataclass
 
 from summarizer.errors import UserError
@@ -50,18 +51,19 @@ class TransformerConfig:
 
     def validate(self) -> None:
         """Raise UserError for a value that no model can have."""
-        for name in ("width", "num_heads", "encoder_layers", "decoder_layers", "feed_forward_size"):
+        for name in ("width", "num_heads", "encoder_layers", "decoder_layers"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name} ({getattr(self, name)}) must be at least 1")
         if self.width % 2:
             raise UserError(f"model.width ({self.width}) must be even: sines fill one half, cosines the other")
         if None in (self.key_dim, self.value_dim) and self.width % self.num_heads:
-            nearest = max(1, round(self.width / self.num_heads)) * self.num_heads
+            even_multiple = math.lcm(2, self.num_heads)
+            nearest = max(1, round(self.width / even_multiple)) * even_multiple
             raise UserError(
                 f"model.width ({self.width}) must be divisible by model.num_heads ({self.num_heads}): "
                 f"try model.width={nearest}, or set model.key_dim and model.value_dim"
             )
-        for name in ("key_size", "value_size"):
+        for name in ("feed_forward_size", "key_size", "value_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name.replace('size', 'dim')} ({getattr(self, name)}) must be at least 1")
         for name in ("dropout", "attention_dropout"):

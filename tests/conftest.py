@@ -1,0 +1,44 @@
+"""What every test gets: one PyTorch thread and an untouched package logger; and a tiny Transformer to ask for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from summarizer.model.config import TransformerConfig
+from summarizer.model.transformer import Transformer
+
+torch.set_num_threads(1)  # results are bit-equal for a fixed number only, and tiny tensors gain nothing from more
+
+
+@pytest.fixture(autouse=True)
+def package_logger() -> Iterator[logging.Logger]:
+    """The package's logger, put back afterwards: a command leaves it configured, which would blind ``caplog``."""
+    logger = logging.getLogger("summarizer")
+    saved = (logger.handlers[:], logger.level, logger.propagate)
+    yield logger
+    logger.handlers[:], logger.level, logger.propagate = saved
+
+
+@pytest.fixture
+def tiny_model() -> Callable[..., Transformer]:
+    """Makes float64 Transformers with 11 tokens in evaluation mode, given changes of the config.
+
+    Every parameter is random, so that a lost bias or normalisation weight shows.
+    """
+
+    def make(seed: int = 0, **changes: Any) -> Transformer:
+        torch.manual_seed(seed)
+        sizes = {"width": 16, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2, "feed_forward_dim": 24}
+        config = TransformerConfig(**{"dropout": 0.0, **sizes, **changes})
+        config.validate()
+        model = Transformer(config, vocab_size=11).double().eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.4)
+        return model
+
+    return make

@@ -1,0 +1,119 @@
+"""The cache against the obvious way to keep histories: one list for every beam."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from summarizer.model.attention import KeysValues
+from summarizer.model.cache import DecoderCache
+
+LAYERS, HEADS, KEY_DIM, VALUE_DIM = 2, 2, 3, 1
+
+
+def document_tensor(documents: list[int], length: int, size: int) -> Tensor:
+    """A tensor full of each document's number."""
+    number_B = torch.tensor(documents, dtype=torch.float32)
+    return number_B[:, None, None, None].expand(-1, HEADS, length, size)
+
+
+def start(documents: list[int], num_beams: int, max_length: int) -> DecoderCache:
+    cross = [
+        KeysValues(
+            document_tensor(documents, 4, KEY_DIM) + layer, -document_tensor(documents, 4, VALUE_DIM) - layer
+        )
+        for layer in range(LAYERS)
+    ]
+    mask_BS = torch.arange(4) <= torch.tensor(documents)[:, None]
+    return DecoderCache.empty(cross, mask_BS, num_beams=num_beams, max_length=max_length)
+
+
+class Pair:
+    """A cache, and what it should hold: ``histories[b][w]`` are the numbers written for beam w of document b."""
+
+    def __init__(self, num_documents: int, num_beams: int, max_length: int) -> None:
+        self.documents = list(range(num_documents))
+        self.cache = start(self.documents, num_beams, max_length)
+        self.histories: list[list[list[int]]] = [[[] for _ in range(num_beams)] for _ in self.documents]
+        self.num_beams = num_beams
+        self.step = 0
+        self._next_number = 1  # no number is written twice, so a mix-up cannot hide
+
+    def write(self) -> None:
+        shape = (len(self.documents), self.num_beams)
+        count = shape[0] * shape[1]
+        number_BW = torch.arange(self._next_number, self._next_number + count).view(shape)
+        self._next_number += count
+        for beams, numbers in zip(self.histories, number_BW.tolist(), strict=True):
+            for history, number in zip(beams, numbers, strict=True):
+                history.append(number)
+
+        self.cache.make_room(self.step + 1)
+        for layer, layer_cache in enumerate(self.cache.layers):
+            key_BHWK = self._filled(number_BW + layer, KEY_DIM).transpose(1, 2)
+            value_BHWU = -self._filled(number_BW + layer, VALUE_DIM).transpose(1, 2)
+            keys_values = layer_cache.write(self.step, key_BHWK, value_BHWU)
+            expected_NT = torch.tensor(self.histories).flatten(0, 1) + layer
+            expected_NHTK = self._filled(expected_NT, KEY_DIM).transpose(1, 2)
+            assert torch.equal(keys_values.key_BHSK, expected_NHTK)
+            assert torch.equal(keys_values.value_BHSU, -expected_NHTK[..., :VALUE_DIM])
+        self.step += 1
+
+    def reorder(self, parents: list[list[int]]) -> None:
+        self.cache.reorder(torch.tensor(parents))
+        self.histories = [
+            [list(beams[parent]) for parent in chosen]
+            for beams, chosen in zip(self.histories, parents, strict=True)
+        ]
+
+    def keep(self, rows: list[int]) -> None:
+        self.cache.keep(torch.tensor(rows))
+        self.documents = [self.documents[row] for row in rows]
+        self.histories = [self.histories[row] for row in rows]
+
+    def check_documents(self) -> None:
+        fresh = start(self.documents, self.num_beams, max_length=1)
+        assert torch.equal(self.cache.source_mask_BS, fresh.source_mask_BS)
+        for layer_cache, expected in zip(self.cache.layers, fresh.layers, strict=True):
+            assert torch.equal(layer_cache.cross.key_BHSK, expected.cross.key_BHSK)
+            assert torch.equal(layer_cache.cross.value_BHSU, expected.cross.value_BHSU)
+
+    @staticmethod
+    def _filled(number_BT: Tensor, size: int) -> Tensor:
+        return number_BT[:, :, None, None].expand(-1, -1, HEADS, size).float()
+
+
+@given(data=st.data())
+def test_every_beam_keeps_its_own_history_through_reordering_and_dropping(data: st.DataObject) -> None:
+    max_length = data.draw(st.integers(1, 75), "max_length")
+    pair = Pair(data.draw(st.integers(1, 4), "documents"), data.draw(st.integers(1, 3), "beams"), max_length)
+    while pair.step < max_length:
+        for _ in range(data.draw(st.integers(1, max_length - pair.step), "steps")):
+            pair.write()
+        beam = st.integers(0, pair.num_beams - 1)
+        one_row = st.lists(beam, min_size=pair.num_beams, max_size=pair.num_beams)
+        batch = len(pair.documents)
+        pair.reorder(data.draw(st.lists(one_row, min_size=batch, max_size=batch), "parents"))
+        pair.keep(data.draw(st.permutations(range(batch)), "order")[: data.draw(st.integers(1, batch), "kept")])
+        pair.check_documents()
+
+
+@pytest.mark.parametrize("max_length", [1, 20, 32, 33, 100, 300])
+def test_room_follows_need_in_few_copies_and_never_exceeds_the_longest_summary(max_length: int) -> None:
+    pair = Pair(1, 1, max_length)
+    rooms = []
+    for length in range(1, max_length + 1):
+        pair.write()
+        rooms.append(pair.cache.layers[0].self_key_BWHTK.shape[3])
+        assert length <= rooms[-1] <= min(max_length, max(32, 2 * length))
+    assert len(set(rooms)) <= 5
+    with pytest.raises(AssertionError, match=f"in a cache made for {max_length}"):
+        pair.cache.make_room(max_length + 1)
+
+
+def test_beams_share_one_copy_of_what_they_know_of_the_document() -> None:
+    cache = start([0, 1], num_beams=5, max_length=3)
+    assert cache.layers[0].cross.key_BHSK.shape == (2, HEADS, 4, KEY_DIM)

@@ -1,0 +1,180 @@
+"""The loss is PyTorch's cross-entropy of the real target tokens, computed in little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from summarizer.data.batch import Batch
+from summarizer.model.masks import length_mask
+from summarizer.model.transformer import Transformer
+from summarizer.training import loss as loss_module
+from summarizer.training.loss import LossSums, batch_loss, chunked_cross_entropy
+
+N, D, V = 11, 8, 13
+LENGTHS = [(5, 3), (7, 6), (2, 1)]
+
+
+@pytest.fixture(params=[1, 4, N, 10 * N])
+def rows_per_chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    rows: int = request.param
+    monkeypatch.setattr(loss_module, "_MAX_LOGITS", rows * V)
+    return rows
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 0.7])
+def test_loss_and_gradients_are_those_of_torch_in_any_number_of_chunks(
+    rows_per_chunk: int, label_smoothing: float
+) -> None:
+    vocabulary, hidden_ND, target_N = problem()
+    expected = F.cross_entropy(
+        vocabulary(hidden_ND), target_N, label_smoothing=label_smoothing, reduction="sum"
+    )
+    expected_gradients = torch.autograd.grad(expected, [hidden_ND, vocabulary.weight])
+    sums = chunked_cross_entropy(hidden_ND, target_N, vocabulary, label_smoothing=label_smoothing)
+    gradients = torch.autograd.grad(sums.loss, [hidden_ND, vocabulary.weight])
+    torch.testing.assert_close(sums.loss, expected)
+    torch.testing.assert_close(gradients, expected_gradients)
+
+
+def test_perplexity_and_accuracy_are_counted_without_smoothing(rows_per_chunk: int) -> None:
+    vocabulary, hidden_ND, target_N = problem()
+    logits_NV = vocabulary(hidden_ND)
+    target_N[:4] = logits_NV.argmax(dim=-1)[:4]
+    sums = chunked_cross_entropy(hidden_ND, target_N, vocabulary, label_smoothing=0.3)
+    torch.testing.assert_close(sums.nll, F.cross_entropy(logits_NV, target_N, reduction="sum").detach())
+    assert sums.correct == (logits_NV.argmax(dim=-1) == target_N).sum()
+    assert 4 <= sums.correct < N
+    assert not sums.nll.requires_grad
+    assert not sums.correct.requires_grad
+
+
+def test_validation_gets_the_same_sums_without_a_graph(rows_per_chunk: int) -> None:
+    vocabulary, hidden_ND, target_N = problem()
+    trained = chunked_cross_entropy(hidden_ND, target_N, vocabulary, label_smoothing=0.0)
+    with torch.inference_mode():
+        validated = chunked_cross_entropy(hidden_ND, target_N, vocabulary, label_smoothing=0.0)
+    assert not validated.loss.requires_grad
+    assert values(validated) == values(trained)
+
+
+def test_logits_of_a_whole_batch_never_exist(
+    make_model: Callable[..., Transformer],
+    make_batch: Callable[..., Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, batch = make_model(), make_batch(LENGTHS)
+    monkeypatch.setattr(loss_module, "_MAX_LOGITS", 4 * model.vocab_size)
+    projected: list[int] = []
+    model.vocabulary.register_forward_hook(lambda module, inputs, logits: projected.append(logits[..., 0].numel()))
+    sums = batch_loss(model, batch)
+    kept = elements_kept_for_backward(lambda: batch_loss(model, batch).loss, model.vocab_size)
+    assert projected[:3] == [4, 4, 2], "10 real tokens of 18 positions, four at a time"
+    assert kept == 0, "logits are recomputed, not kept"
+    projected.clear()
+    sums.loss.backward()
+    assert sum(projected) == 10
+    assert max(projected) == 4
+
+
+def test_more_padding_changes_neither_sums_nor_gradients(
+    make_model: Callable[..., Transformer], make_batch: Callable[..., Batch]
+) -> None:
+    tight = make_batch(LENGTHS)
+    wide = make_batch(LENGTHS, source_length=16, target_length=9)
+    tight_sums, tight_gradient = sums_and_gradient(make_model(), tight)
+    wide_sums, wide_gradient = sums_and_gradient(make_model(), wide)
+    assert values(wide_sums) == pytest.approx(values(tight_sums), rel=1e-5)
+    torch.testing.assert_close(wide_gradient, tight_gradient)
+
+
+def test_ids_in_the_padding_are_never_looked_at(
+    make_model: Callable[..., Transformer], make_batch: Callable[..., Batch]
+) -> None:
+    batch = make_batch(LENGTHS, source_length=9, target_length=8)
+    source_pad = ~length_mask(batch.source_lengths_B, 9)
+    target_pad = ~length_mask(batch.target_lengths_B, 8)
+    garbage = replace(
+        batch,
+        source_BS=batch.source_BS.masked_fill(source_pad, 17),
+        decoder_input_BT=batch.decoder_input_BT.masked_fill(target_pad, 9),
+        target_BT=batch.target_BT.masked_fill(target_pad, -(10**9)),
+    )
+    expected_sums, expected_gradient = sums_and_gradient(make_model(), batch)
+    sums, gradient = sums_and_gradient(make_model(), garbage)
+    assert values(sums) == pytest.approx(values(expected_sums), rel=1e-5)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+def test_nan_at_padded_positions_reaches_neither_loss_nor_gradient(make_batch: Callable[..., Batch]) -> None:
+    batch = make_batch(LENGTHS)
+    real_BT = length_mask(batch.target_lengths_B, batch.target_BT.shape[1])
+    output_BTD = torch.randn(*batch.target_BT.shape, D, generator=torch.Generator().manual_seed(2))
+    output_BTD = output_BTD.masked_fill(~real_BT[..., None], torch.nan).requires_grad_()
+    model = FakeTransformer(output_BTD)
+    sums = batch_loss(model, batch, label_smoothing=0.1)  # type: ignore[arg-type]
+    sums.loss.backward()
+    assert all(map(torch.isfinite, (sums.loss, sums.nll)))
+    assert output_BTD.grad is not None
+    assert (output_BTD.grad[~real_BT] == 0).all()
+    assert (output_BTD.grad[real_BT] != 0).any(dim=-1).all()
+    assert model.vocabulary.weight.grad is not None
+    assert torch.isfinite(model.vocabulary.weight.grad).all()
+
+
+def test_bf16_stays_close_to_fp32_and_sums_in_fp32(
+    make_model: Callable[..., Transformer], make_batch: Callable[..., Batch]
+) -> None:
+    model, batch = make_model(width=32), make_batch([(40, 30)] * 8)
+    exact = batch_loss(model, batch, label_smoothing=0.1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = batch_loss(model, batch, label_smoothing=0.1)
+    assert rounded.loss.dtype is torch.float32
+    torch.testing.assert_close(rounded.loss, exact.loss, rtol=3e-3, atol=0)
+    torch.testing.assert_close(rounded.nll, exact.nll, rtol=3e-3, atol=0)
+
+
+class FakeTransformer(nn.Module):
+    """A model whose decoder output is given."""
+
+    def __init__(self, output_BTD: Tensor) -> None:
+        super().__init__()
+        self.output_BTD = output_BTD
+        self.vocabulary = nn.Linear(D, 23, bias=False)
+
+    def forward(self, *_: Tensor) -> Tensor:
+        return self.output_BTD
+
+
+def problem() -> tuple[nn.Linear, Tensor, Tensor]:
+    torch.manual_seed(3)
+    return nn.Linear(D, V, bias=False), torch.randn(N, D, requires_grad=True), torch.randint(V, (N,))
+
+
+def values(sums: LossSums) -> list[float]:
+    return [float(sums.loss), float(sums.nll), float(sums.correct)]
+
+
+def sums_and_gradient(model: Transformer, batch: Batch) -> tuple[LossSums, list[Tensor]]:
+    sums = batch_loss(model, batch, label_smoothing=0.1)
+    return sums, list(torch.autograd.grad(sums.loss, list(model.parameters())))
+
+
+def elements_kept_for_backward(forward: Callable[[], Tensor], vocab_size: int) -> int:
+    """Elements of the logits, (tokens, vocabulary), that autograd holds on to."""
+    kept: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        is_weight = isinstance(tensor, nn.Parameter) or tensor._base is not None
+        if tensor.ndim == 2 and tensor.shape[-1] == vocab_size and not is_weight:
+            kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward()
+    return sum(kept)
