@@ -200,9 +200,7 @@ def expand(template: str, rng: random.Random, fill: Callable[[str], str]) -> str
 
 def polish(text: str) -> str:
     """Choose between a and an, drop doubled punctuation, and start every sentence with a capital."""
-    text = re.sub(
-        rf"\b([Aa]) (?={SOUNDS_LIKE_A_CONSONANT}(?:{SOUNDS_LIKE_A_VOWEL}))", r"\1n ", text, flags=re.I
-    )
+    text = re.sub(rf"\b([Aa]) (?={SOUNDS_LIKE_A_CONSONANT}(?:{SOUNDS_LIKE_A_VOWEL}))", r"\1n ", text, flags=re.I)
     text = re.sub(r",(?=[.,;:?!])", "", text)
     return re.sub(r"(^\"?|[.!?]\"? \"?)([a-z])", lambda match: match[1] + match[2].upper(), text)
 
@@ -217,9 +215,7 @@ def compose_document(domain: Sections, story: Story) -> str:
     scene = [rng.choice(usable("scene")), rng.choice(usable("background"))]
     facts = [rng.choice(usable(name)) for name in domain if name.startswith("fact ")]
     rng.shuffle(facts)
-    facts += [
-        rng.choice(options) for name in domain if name.startswith("later ") and (options := usable(name))
-    ]
+    facts += [rng.choice(options) for name in domain if name.startswith("later ") and (options := usable(name))]
     details = rng.sample(usable("detail"), k=len(usable("detail")))
     wanted_words = rng.randint(*DETAIL_WORDS)
     while details and count_words(*scene, *facts) < wanted_words:

@@ -234,7 +234,7 @@ def from_yaml(path: Path) -> TrainConfig:
         if "${" in text:
             raise UserError(f"{path} holds an interpolation (${{...}}), which a saved config never does")
         plain = yaml.safe_load(text)
-        return to_object(OmegaConf.create(plain), TrainConfig)
+        return to_object(DictConfig(plain), TrainConfig)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
         raise UserError(f"{path} cannot be read as the config of a run: {reason}") from error

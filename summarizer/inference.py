@@ -77,4 +77,3 @@ class Summarizer:
     def generate(self, texts: Sequence[str], *, progress: bool = False) -> list[Summary]:
         """Like :meth:`summarize`, with each summary's score and the share of the text that was read."""
         return self.generator.generate(texts, progress=progress)
-

@@ -65,13 +65,9 @@ class RuntimeConfig:
     def validate(self) -> None:
         """Raises UserError for a number out of range, or for a precision that the device does not have."""
         if self.num_threads is not None and self.num_threads < 1:
-            raise UserError(
-                f"runtime.num_threads ({self.num_threads}) must be at least 1; null lets PyTorch choose"
-            )
+            raise UserError(f"runtime.num_threads ({self.num_threads}) must be at least 1; null lets PyTorch choose")
         if self.num_workers < 0:
-            raise UserError(
-                f"runtime.num_workers ({self.num_workers}) must be at least 0; 0 starts no process"
-            )
+            raise UserError(f"runtime.num_workers ({self.num_workers}) must be at least 0; 0 starts no process")
         if self.device is DeviceKind.cpu and self.precision is Precision.fp16:
             _refuse_fp16()
 
@@ -108,9 +104,7 @@ def set_up(config: RuntimeConfig) -> Runtime:
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     if device.type == "cuda":
-        torch.set_float32_matmul_precision(
-            "high"
-        )  # TF32: 10 bits of mantissa, for what autocast leaves in fp32
+        torch.set_float32_matmul_precision("high")  # TF32: 10 bits of mantissa, for what autocast leaves in fp32
         _set_cuda_determinism(config.deterministic)
     return Runtime(device, precision)
 
@@ -146,9 +140,7 @@ def configure_logging(log_file: Path | None = None) -> None:
     for handler in handlers:
         package_logger.addHandler(handler)
     package_logger.setLevel(logging.INFO)
-    package_logger.propagate = (
-        False  # the root logger may have a console of its own: every line would come twice
-    )
+    package_logger.propagate = False  # the root logger may have a console of its own: every line would come twice
 
 
 def _choose_device(kind: DeviceKind) -> torch.device:
@@ -181,9 +173,7 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 
 def _refuse_fp16() -> None:
-    raise UserError(
-        "runtime.precision (fp16) must run on a CUDA device; on a CPU use runtime.precision=bf16 or fp32"
-    )
+    raise UserError("runtime.precision (fp16) must run on a CUDA device; on a CPU use runtime.precision=bf16 or fp32")
 
 
 def _set_cuda_determinism(deterministic: bool) -> None:

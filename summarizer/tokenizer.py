@@ -99,7 +99,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """Read a model that :meth:`save` wrote. Raises UserError if the file is missing or damaged."""
+        """Read a file of :meth:`to_bytes`. Raises UserError if the file is missing or damaged."""
         try:
             model = Path(path).read_bytes()
         except OSError as error:
@@ -111,8 +111,9 @@ class Tokenizer:
         except UserError as error:
             raise UserError(f"tokenizer file {path}: {error}") from error
 
-    def save(self, path: str | Path) -> None:
-        Path(path).write_bytes(self._model)
+    def to_bytes(self) -> bytes:
+        """The content of a file that :meth:`load` reads."""
+        return self._model
 
     @classmethod
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
@@ -124,9 +125,7 @@ class Tokenizer:
         kept = _spread(texts, config.max_training_characters)
         lines = [line for text in kept for line in _training_lines(text)]
         if not lines:
-            raise UserError(
-                "the texts to train the tokenizer on are empty; check the dataset and its columns"
-            )
+            raise UserError("the texts to train the tokenizer on are empty; check the dataset and its columns")
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(

@@ -1,4 +1,4 @@
-"""What every test gets: one PyTorch thread and an untouched package logger; and a tiny Transformer to ask for."""
+"""Every test gets one PyTorch thread and an untouched package logger, and may ask for a tiny Transformer."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from summarizer.model.config import TransformerConfig
 from summarizer.model.transformer import Transformer
 
 torch.set_num_threads(1)  # results are bit-equal for a fixed number only, and tiny tensors gain nothing from more
+settings.register_profile("summarizer", deadline=None)  # a busy machine is no failure
+settings.load_profile("summarizer")
 
 
 @pytest.fixture(autouse=True)
 def package_logger() -> Iterator[logging.Logger]:
-    """The package's logger, put back afterwards: a command leaves it configured, which would blind ``caplog``."""
+    """The package's logger, put back afterwards: a command configures it, which would blind ``caplog``."""
     logger = logging.getLogger("summarizer")
     saved = (logger.handlers[:], logger.level, logger.propagate)
     yield logger
@@ -33,7 +36,13 @@ def tiny_model() -> Callable[..., Transformer]:
 
     def make(seed: int = 0, **changes: Any) -> Transformer:
         torch.manual_seed(seed)
-        sizes = {"width": 16, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2, "feed_forward_dim": 24}
+        sizes = {
+            "width": 16,
+            "num_heads": 2,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "feed_forward_dim": 24,
+        }
         config = TransformerConfig(**{"dropout": 0.0, **sizes, **changes})
         config.validate()
         model = Transformer(config, vocab_size=11).double().eval()

@@ -3,7 +3,7 @@
 Plain data only: safetensors and JSON, so that loading a run from a stranger executes nothing.
 """
 
-from summarizer.checkpoint.files import RunLock, write_text_atomically
+from summarizer.checkpoint.files import RunLock, write_bytes_atomically, write_text_atomically
 from summarizer.checkpoint.format import (
     FORMAT_VERSION,
     JSON,
@@ -45,5 +45,6 @@ __all__ = [
     "require_run_folder",
     "save_checkpoint",
     "write_best",
+    "write_bytes_atomically",
     "write_text_atomically",
 ]

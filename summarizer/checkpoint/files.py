@@ -36,14 +36,20 @@ def sync_folder(path: Path) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 so that a reader sees the old file or the new one, never a part.
+    """:func:`write_bytes_atomically` of ``text`` as UTF-8."""
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` so that a reader sees the old file or the new one, never a part; make its folder if needed.
 
     Raises UserError when the file system refuses.
     """
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     with explaining_write_errors(path):
         try:
-            write_synced(temporary, text.encode("utf-8"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_synced(temporary, content)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -102,8 +108,7 @@ class RunLock:
             if time.monotonic() >= deadline:
                 holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
                 raise UserError(
-                    f"run_dir ({self._run_dir}) is in use by {holder}; "
-                    "wait for it to end, or choose another run_dir"
+                    f"run_dir ({self._run_dir}) is in use by {holder}; wait for it to end, or choose another run_dir"
                 )
             time.sleep(0.05)
         os.ftruncate(descriptor, 0)

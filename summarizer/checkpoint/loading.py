@@ -35,9 +35,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         step=manifest.step,
         model=_read_tensors(path, MODEL_FILE, manifest),
         trainer_tensors=_read_tensors(path, TRAINER_TENSORS_FILE, manifest),
-        trainer_state=_parse_object(
-            path / TRAINER_STATE_FILE, _read_member(path, TRAINER_STATE_FILE, manifest)
-        ),
+        trainer_state=_parse_object(path / TRAINER_STATE_FILE, _read_member(path, TRAINER_STATE_FILE, manifest)),
         path=path,
     )
 

@@ -38,9 +38,7 @@ class Best:
 def require_run_folder(run_dir: Path) -> Path:
     """``run_dir`` itself, if a training run wrote it. Raises UserError otherwise."""
     if not run_dir.is_dir():
-        raise UserError(
-            f"run ({run_dir}) is no folder; give the run_dir of a training run, such as outputs/<name>"
-        )
+        raise UserError(f"run ({run_dir}) is no folder; give the run_dir of a training run, such as outputs/<name>")
     if not (run_dir / "config.yaml").is_file():
         raise UserError(
             f"run ({run_dir}) is not a run folder, for it has no config.yaml; "
@@ -88,9 +86,7 @@ def load_model_weights(run_dir: Path, which: str | int = "best") -> ModelWeights
     if str(which).isdecimal():
         return load_weights(_folder_of(run_dir, int(which)))
     if which not in ("best", "last"):
-        raise UserError(
-            f"checkpoint ({which}) must be best, last or the number of a step; {_saved_steps(run_dir)}"
-        )
+        raise UserError(f"checkpoint ({which}) must be best, last or the number of a step; {_saved_steps(run_dir)}")
     candidates = list(reversed(list_checkpoints(run_dir)))
     if which == "best":
         candidates = _best_folder(run_dir) + candidates
@@ -102,9 +98,7 @@ def load_model_weights(run_dir: Path, which: str | int = "best") -> ModelWeights
         except CheckpointError as error:
             logger.warning("skipped a checkpoint: %s", error)
     _refuse_if_all_are_damaged(run_dir)
-    raise UserError(
-        f"run ({run_dir}) has no checkpoint yet; train it first: python scripts/train.py run_dir={run_dir}"
-    )
+    raise UserError(f"run ({run_dir}) has no checkpoint yet; train it first: python scripts/train.py run_dir={run_dir}")
 
 
 def prune(run_dir: Path, keep_last: int, protect: Collection[int] = ()) -> list[int]:
@@ -145,9 +139,7 @@ def read_best(run_dir: Path) -> Best | None:
         content = json.loads(path.read_bytes())
         return Best(step=int(content["step"]), metric=str(content["metric"]), value=float(content["value"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise CheckpointError(
-            f"{path} is damaged; delete it, and the next validation writes it anew"
-        ) from None
+        raise CheckpointError(f"{path} is damaged; delete it, and the next validation writes it anew") from None
 
 
 def _best_folder(run_dir: Path) -> list[Path]:

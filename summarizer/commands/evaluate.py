@@ -35,9 +35,7 @@ def evaluate(config: EvaluateConfig) -> None:
     def summarize(documents: Sequence[str]) -> list[str]:
         return summarizer.summarize(documents, progress=True)
 
-    evaluation = score(
-        summarize, examples, seed=config.seed, resamples=config.resamples, processes=config.processes
-    )
+    evaluation = score(summarize, examples, seed=config.seed, resamples=config.resamples, processes=config.processes)
     evaluation.write(output)
     print(evaluation.table())
     if config.samples:

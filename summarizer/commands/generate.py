@@ -100,6 +100,5 @@ def _write(config: GenerateConfig, articles: list[Article], summaries: list[Summ
         sys.stdout.write(content)
         return
     output = Path(config.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(output, content)
     logger.info("written to %s", output)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from summarizer.checkpoint import write_text_atomically
+from summarizer.checkpoint import write_bytes_atomically
 from summarizer.data.config import DataConfig
 from summarizer.data.encoding import EncodedDataset, count_shared_documents, encode_split
 from summarizer.data.sources import Split, open_split
@@ -30,7 +30,7 @@ class PreparedData:
 
 
 def prepare(data: DataConfig, tokenizer_config: TokenizerConfig) -> PreparedData:
-    """Tokenizer and encoded splits, from the cache where possible. Raises UserError for anything wrong with the data."""
+    """Tokenizer and encoded splits, from the cache where possible. Raises UserError for unusable data."""
     splits = {name: open_split(data, name) for name in ("train", "validation")}
     tokenizer = obtain_tokenizer(tokenizer_config, splits["train"], Path(data.cache_dir))
     encoded = {name: _encode(split, tokenizer, data) for name, split in splits.items()}
@@ -53,8 +53,7 @@ def obtain_tokenizer(config: TokenizerConfig, train: Split, cache_dir: Path) -> 
         return Tokenizer.load(path)
     logger.info("training a tokenizer of %d pieces on the %s split", config.vocab_size, train.name)
     tokenizer = Tokenizer.train(_texts(train), config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(path)
+    write_bytes_atomically(path, tokenizer.to_bytes())
     return tokenizer
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
-from summarizer.checkpoint import RunLock, clean_temporary, read_best, write_text_atomically
+from summarizer.checkpoint import RunLock, clean_temporary, read_best, write_bytes_atomically, write_text_atomically
 from summarizer.commands.preparation import PreparedData, prepare
 from summarizer.config import TrainConfig, flat_settings, from_yaml, to_yaml
 from summarizer.data.loader import BatchLoader
@@ -29,7 +29,14 @@ from summarizer.training.trainer import Trainer, resume
 logger = logging.getLogger(__name__)
 
 # What a resumed run may change without becoming another run.
-_HARMLESS = ("run_dir", "training.log_every", "training.keep_last", "training.max_steps", "runtime.", "data.cache_dir")
+_HARMLESS = (
+    "run_dir",
+    "training.log_every",
+    "training.keep_last",
+    "training.max_steps",
+    "runtime.",
+    "data.cache_dir",
+)
 
 
 def train(config: TrainConfig) -> None:
@@ -46,7 +53,7 @@ def train(config: TrainConfig) -> None:
         clean_temporary(run_dir)
         configure_logging(run_dir / "train.log")
         write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
-        data.tokenizer.save(run_dir / TOKENIZER_FILE)
+        write_bytes_atomically(run_dir / TOKENIZER_FILE, data.tokenizer.to_bytes())
         _train(config, run_dir, runtime, data)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from summarizer.checkpoint import write_bytes_atomically
 from summarizer.commands.preparation import obtain_tokenizer
 from summarizer.config import TrainTokenizerConfig
 from summarizer.data.sources import open_split
@@ -22,8 +23,7 @@ def train_tokenizer(config: TrainTokenizerConfig) -> None:
         raise UserError(f"output ({output}) is a folder and must be a file: try output={output / 'tokenizer.model'}")
     split = open_split(config.data, "train")
     tokenizer = obtain_tokenizer(config.tokenizer, split, Path(config.data.cache_dir))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(output)
+    write_bytes_atomically(output, tokenizer.to_bytes())
     example = next(iter(split)).summary.splitlines()[0]
     logger.info("%s holds %d pieces; for example:", output, tokenizer.vocab_size)
     logger.info("  %s", " ".join(tokenizer.pieces(tokenizer.encode(example))))

@@ -76,9 +76,7 @@ def collate(
     )
 
 
-def _pad(
-    rows: Sequence[npt.NDArray[np.int_] | npt.NDArray[np.int32]], length: int | None, pad_id: int
-) -> Tensor:
+def _pad(rows: Sequence[npt.NDArray[np.int_] | npt.NDArray[np.int32]], length: int | None, pad_id: int) -> Tensor:
     width = length if length is not None else max(len(row) for row in rows)
     padded = np.full((len(rows), width), pad_id, dtype=np.int64)
     for row, values in zip(padded, rows, strict=True):

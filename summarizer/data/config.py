@@ -34,9 +34,7 @@ class DataLimit:
         for split in SPLITS:
             limit = self.of(split)
             if limit is not None and limit < 1:
-                raise UserError(
-                    f"data.limit.{split} ({limit}) must be at least 1; leave it null to use every row"
-                )
+                raise UserError(f"data.limit.{split} ({limit}) must be at least 1; leave it null to use every row")
 
 
 @dataclass(kw_only=True)
@@ -84,9 +82,7 @@ class DataConfig:
 
     def source_name(self, split: str) -> str:
         """What the source calls ``split``, one of SPLITS."""
-        return {"train": self.train_split, "validation": self.validation_split, "test": self.test_split}[
-            split
-        ]
+        return {"train": self.train_split, "validation": self.validation_split, "test": self.test_split}[split]
 
     def validate(self) -> None:
         """Raise UserError for the first setting that cannot work."""
@@ -104,9 +100,7 @@ class DataConfig:
             )
         for split in SPLITS:
             if not self.source_name(split):
-                raise UserError(
-                    f'data.{split}_split () must name a split of the source; the usual name is "{split}"'
-                )
+                raise UserError(f'data.{split}_split () must name a split of the source; the usual name is "{split}"')
         if not self.cache_dir:
             raise UserError("data.cache_dir () must name a folder; the default is .cache/summarizer")
 

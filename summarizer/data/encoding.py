@@ -93,9 +93,7 @@ class EncodedDataset:
         if not 0 <= index < len(self):
             raise IndexError(index)
         source, target, id_bytes = (self._columns[name][index] for name in ("source", "target", "id"))
-        return EncodedExample(
-            id=id_bytes.tobytes().decode(errors="surrogatepass"), source=source, target=target
-        )
+        return EncodedExample(id=id_bytes.tobytes().decode(errors="surrogatepass"), source=source, target=target)
 
     def __reduce__(self) -> tuple[Callable[[Path], EncodedDataset], tuple[Path]]:
         return EncodedDataset, (self._folder,)
@@ -142,9 +140,7 @@ class _Column:
         values = folder / f"{name}.values"
         dtype = np.dtype(_COLUMNS[name])
         empty = values.stat().st_size == 0  # which cannot be mapped
-        self._values = (
-            np.empty(0, dtype) if empty else np.memmap(values, dtype=dtype, mode="r").view(np.ndarray)
-        )
+        self._values = np.empty(0, dtype) if empty else np.memmap(values, dtype=dtype, mode="r").view(np.ndarray)
         if int(self.lengths.sum(dtype=np.int64)) != len(self._values):
             raise ValueError(f"{values}: {len(self._values)} values do not match the lengths")
 
@@ -173,9 +169,7 @@ class _Lengths:
 class _Writer:
     """Encodes examples and appends them to the files of a folder, a chunk at a time."""
 
-    def __init__(
-        self, folder: Path, tokenizer: Tokenizer, max_source_tokens: int, max_target_tokens: int
-    ) -> None:
+    def __init__(self, folder: Path, tokenizer: Tokenizer, max_source_tokens: int, max_target_tokens: int) -> None:
         folder.mkdir()
         self._folder = folder
         self._tokenizer = tokenizer
@@ -188,9 +182,7 @@ class _Writer:
             while chunk := list(islice(examples, _CHUNK)):
                 sources = self._encode([example.document for example in chunk], self._source)
                 targets = self._encode([example.summary for example in chunk], self._target)
-                ids = [
-                    np.frombuffer(example.id.encode(errors="surrogatepass"), dtype="|u1") for example in chunk
-                ]
+                ids = [np.frombuffer(example.id.encode(errors="surrogatepass"), dtype="|u1") for example in chunk]
                 hashes = np.array([_document_hash(example.document) for example in chunk], dtype="<u8")
                 with _explaining_disk_errors(cache_dir):
                     for name, rows in (("source", sources), ("target", targets), ("id", ids)):
@@ -199,9 +191,7 @@ class _Writer:
                     self._append(_HASHES, hashes)
                 bar.update(len(chunk))
         if not self._source.chunks:
-            raise UserError(
-                f"the {split.name} split is empty but must have rows; check data.path and data.limit"
-            )
+            raise UserError(f"the {split.name} split is empty but must have rows; check data.path and data.limit")
 
     def finish(self, fingerprint: str) -> None:
         """Write ``meta.json`` and make everything durable."""
@@ -234,9 +224,7 @@ class _Writer:
             file.write(values.tobytes())
 
 
-def _fingerprint(
-    split: TextSplit, tokenizer: Tokenizer, max_source_tokens: int, max_target_tokens: int
-) -> str:
+def _fingerprint(split: TextSplit, tokenizer: Tokenizer, max_source_tokens: int, max_target_tokens: int) -> str:
     parts = [
         _FORMAT_VERSION,
         split.content_hash(),
@@ -294,6 +282,5 @@ def _explaining_disk_errors(cache_dir: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"data.cache_dir ({cache_dir}) cannot be written ({error.strerror}); "
-            "free some space, or set another folder"
+            f"data.cache_dir ({cache_dir}) cannot be written ({error.strerror}); free some space, or set another folder"
         ) from error

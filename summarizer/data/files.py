@@ -80,9 +80,7 @@ def _find_in_folder(folder: Path, split: str) -> SplitFiles:
         )
     if len(groups) > 1:
         files = _join(match.string for group in groups.values() for match in group)
-        raise UserError(
-            f'{folder} holds several sets of files for split "{split}": {files}; keep one of them'
-        )
+        raise UserError(f'{folder} holds several sets of files for split "{split}": {files}; keep one of them')
     (matches,) = groups.values()
     return _complete(folder, matches)
 
@@ -98,9 +96,7 @@ def _complete(folder: Path, matches: list[re.Match[str]]) -> SplitFiles:
     first = matches[0]
     if _format_of(first) is FileFormat.PAIRED:
         return _pair(folder / first.string)
-    if first["total"] and sorted(int(match["index"]) for match in matches) != list(
-        range(int(first["total"]))
-    ):
+    if first["total"] and sorted(int(match["index"]) for match in matches) != list(range(int(first["total"]))):
         raise UserError(
             f"{folder} holds {len(matches)} of {int(first['total'])} shards of {first['split']}:"
             f" {_join(match.string for match in matches)}; add those that are missing"
@@ -116,18 +112,14 @@ def _pair(file: Path) -> SplitFiles:
     summaries = documents.with_suffix("." + _SUMMARY_SUFFIX[documents.suffix[1:]])
     for half in (documents, summaries):
         if not half.is_file():
-            raise UserError(
-                f"{file} needs {half.name} beside it, which is missing; add it, line by line its pair"
-            )
+            raise UserError(f"{file} needs {half.name} beside it, which is missing; add it, line by line its pair")
     return SplitFiles(FileFormat.PAIRED, (documents, summaries))
 
 
 def _take_single_file(file: Path, split: str, is_test: bool) -> SplitFiles:
     match = _FILE_NAME.fullmatch(file.name)
     if match is None:
-        raise UserError(
-            f"data.path ({file}) must be a .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet file, or a folder"
-        )
+        raise UserError(f"data.path ({file}) must be a .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet file, or a folder")
     if match["split"] in _SPLIT_NAMES | set(_names_of(split)):
         serves, rule = match["split"] in _names_of(split), f"by its name it is {match['split']}"
     else:

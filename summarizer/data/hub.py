@@ -60,11 +60,7 @@ def load_hub_split(config: DataConfig, name: str) -> Dataset:
 
 
 def _describe(config: DataConfig) -> str:
-    parts = [
-        f"{key} {value}"
-        for key, value in (("config", config.hub_config), ("revision", config.revision))
-        if value
-    ]
+    parts = [f"{key} {value}" for key, value in (("config", config.hub_config), ("revision", config.revision)) if value]
     return f"{config.hub_id} ({', '.join(parts)})" if parts else f"{config.hub_id}"
 
 

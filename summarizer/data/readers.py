@@ -75,9 +75,7 @@ class Columns:
         for key, column in (("document_column", self.document), ("summary_column", self.summary)):
             if column not in row.values:
                 fault = f'no column "{column}"'
-                return BadRow(
-                    row.place, fault, f" among {', '.join(row.values) or 'none'}; {_column_way_out(key)}"
-                )
+                return BadRow(row.place, fault, f" among {', '.join(row.values) or 'none'}; {_column_way_out(key)}")
         return None
 
 
@@ -209,9 +207,7 @@ def _read_paired(documents: Path, summaries: Path, columns: Columns) -> Iterator
 
 def _pair_row(place: str, document: bytes, summary: bytes, columns: Columns) -> Row | BadRow:
     try:
-        return Row(
-            place, {columns.document: document.decode("utf-8"), columns.summary: summary.decode("utf-8")}
-        )
+        return Row(place, {columns.document: document.decode("utf-8"), columns.summary: summary.decode("utf-8")})
     except UnicodeDecodeError:
         return BadRow(place, INVALID_UTF8)
 

@@ -110,9 +110,7 @@ def _by_length(indices: Indices, grid_source: Indices, grid_target: Indices) -> 
     return indices[np.lexsort((sign * target, source))]
 
 
-def _cut(
-    ordered: Indices, grid_source: Indices, grid_target: Indices, config: BatchingConfig
-) -> list[PlannedBatch]:
+def _cut(ordered: Indices, grid_source: Indices, grid_target: Indices, config: BatchingConfig) -> list[PlannedBatch]:
     """Consecutive runs of ``ordered``, each as long as the budget allows."""
     sources, targets = grid_source[ordered].tolist(), grid_target[ordered].tolist()
     max_examples = config.max_examples or len(sources)

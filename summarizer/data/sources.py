@@ -32,9 +32,7 @@ class ReadReport:
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(self.reasons.items()))
-        return f"{self.rows_read} rows read, {self.rows_skipped} skipped" + (
-            f" ({reasons})" if reasons else ""
-        )
+        return f"{self.rows_read} rows read, {self.rows_skipped} skipped" + (f" ({reasons})" if reasons else "")
 
 
 class RowSource(Protocol):
@@ -139,9 +137,7 @@ class Split:
 def open_split(config: DataConfig, split: str) -> Split:
     """Open "train", "validation" or "test". ``config.path``, where set, is read instead of the Hub."""
     if split not in SPLITS:
-        raise UserError(
-            f"split ({split}) must be one of {', '.join(SPLITS)}; data.{{split}}_split renames them"
-        )
+        raise UserError(f"split ({split}) must be one of {', '.join(SPLITS)}; data.{{split}}_split renames them")
     columns = Columns(config.document_column, config.summary_column, config.id_column)
     name = config.source_name(split)
     rows: RowSource

@@ -169,9 +169,7 @@ def _advance(
     An end counts if it is among the W best candidates; what goes on are the W best of the others.
     """
     num_beams = config.beam_size
-    history_BCT = torch.cat(
-        (_take(beams.history_BWT, candidates.parent_BC), candidates.token_BC[..., None]), dim=-1
-    )
+    history_BCT = torch.cat((_take(beams.history_BWT, candidates.parent_BC), candidates.token_BC[..., None]), dim=-1)
     ends_BC = candidates.token_BC == end_id
     log_probability_BW = candidates.log_probability_BC[:, :num_beams]
     score_BW = length_normalized(log_probability_BW, history_BCT.shape[-1], config.length_penalty)
@@ -179,9 +177,7 @@ def _advance(
         history_BCT[:, :num_beams], log_probability_BW, score_BW.where(ends_BC[:, :num_beams], -torch.inf)
     )
     live_BW = ends_BC.to(torch.int8).sort(dim=1, stable=True).indices[:, :num_beams]
-    beams = _Beams(
-        beams.document_B, _take(history_BCT, live_BW), candidates.log_probability_BC.gather(1, live_BW)
-    )
+    beams = _Beams(beams.document_B, _take(history_BCT, live_BW), candidates.log_probability_BC.gather(1, live_BW))
     return candidates.parent_BC.gather(1, live_BW), beams, finished
 
 
@@ -210,12 +206,8 @@ def _collect(results: list[list[Hypothesis]], document_B: Tensor, finished: _Fin
     columns = (finished.history_BWT, finished.length_BW, finished.score_BW, finished.log_probability_BW)
     rows = zip(document_B.tolist(), *(column.tolist() for column in columns), strict=True)
     for document, histories, lengths, scores, log_probabilities in rows:
-        for history, length, score, log_probability in zip(
-            histories, lengths, scores, log_probabilities, strict=True
-        ):
+        for history, length, score, log_probability in zip(histories, lengths, scores, log_probabilities, strict=True):
             if score == -torch.inf:
                 break
             ids = history[:length]
-            results[document].append(
-                Hypothesis(ids[:-1] if ids[-1] == end_id else ids, score, log_probability)
-            )
+            results[document].append(Hypothesis(ids[:-1] if ids[-1] == end_id else ids, score, log_probability))

@@ -113,9 +113,7 @@ class Generator:
         encoded = self._tokenizer.encode_batch(documents)
         for number, (document, ids) in enumerate(zip(documents, encoded, strict=True), start=1):
             if not ids or not document.strip():
-                raise UserError(
-                    f"document {number} of {len(documents)} holds no text; remove it or give it some"
-                )
+                raise UserError(f"document {number} of {len(documents)} holds no text; remove it or give it some")
         return encoded
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -137,9 +135,7 @@ class Generator:
 
     def _search(self, sources: Sequence[list[int]]) -> list[Hypothesis]:
         """The best hypothesis of each document of one batch."""
-        source_BS = pad_sequence(
-            [torch.tensor(source) for source in sources], batch_first=True, padding_value=PAD_ID
-        )
+        source_BS = pad_sequence([torch.tensor(source) for source in sources], batch_first=True, padding_value=PAD_ID)
         lengths_B = torch.tensor([len(source) for source in sources])
         source_mask_BS = length_mask(lengths_B, source_BS.shape[1]).to(self._device)
         encoder_output_BSD = self._model.encode(source_BS.to(self._device), source_mask_BS)
@@ -159,9 +155,7 @@ class Generator:
                 return [hypotheses[0] for hypotheses in found]
             case DecodingMethod.sample:
                 seeds = [_seed(self._config.seed, source) for source in sources]
-                return sample(
-                    next_token, seeds=seeds, config=self._config, special=_SPECIAL, device=self._device
-                )
+                return sample(next_token, seeds=seeds, config=self._config, special=_SPECIAL, device=self._device)
 
 
 def _seed(seed: int, source: Iterable[int]) -> int:

@@ -84,9 +84,7 @@ def _uniform_numbers(seeds: Sequence[int], count: int) -> Tensor:
     return torch.stack([torch.rand(count, generator=generator.manual_seed(seed)) for seed in seeds])
 
 
-def _hypotheses(
-    history_BT: Tensor, log_probability_B: Tensor, config: DecodingConfig, end_id: int
-) -> list[Hypothesis]:
+def _hypotheses(history_BT: Tensor, log_probability_B: Tensor, config: DecodingConfig, end_id: int) -> list[Hypothesis]:
     score_B = length_normalized(log_probability_B, history_BT.shape[1], config.length_penalty)
     rows = zip(history_BT.tolist(), score_B.tolist(), log_probability_B.tolist(), strict=True)
     return [

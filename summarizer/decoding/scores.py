@@ -50,9 +50,7 @@ class TokenRules:
         return block_repeated_ngrams(log_probability_BWV, history_BWT, self._ngram_size, self._end_id)
 
 
-def block_repeated_ngrams(
-    log_probability_BWV: Tensor, history_BWT: Tensor, ngram_size: int, end_id: int
-) -> Tensor:
+def block_repeated_ngrams(log_probability_BWV: Tensor, history_BWT: Tensor, ngram_size: int, end_id: int) -> Tensor:
     """Set to minus infinity what would complete an n-gram that its history already holds.
 
     The end is never blocked, and a hypothesis that could not go on at all may repeat itself: blocking alone

@@ -16,9 +16,7 @@ _TITLES = re.compile(
 # Not before a number: "no. 5", "jan. 5"; but "he said no. she left".
 _BEFORE_NUMBERS = re.compile("apr|aug|dec|eq|feb|fig|jan|jul|jun|mar|nos?|nov|oct|pp|sec|sept?|vol")
 # These may end a sentence, as may initials and dotted letters (u.s., p.m.): the next word decides.
-_PERHAPS_LAST = re.compile(
-    r"al|ave|blvd|bros|co|corp|dept|est|etc|inc|jr|ltd|ph\.d|sr|(?:[^\W\d_]\.)*[^\W\d_]"
-)
+_PERHAPS_LAST = re.compile(r"al|ave|blvd|bros|co|corp|dept|est|etc|inc|jr|ltd|ph\.d|sr|(?:[^\W\d_]\.)*[^\W\d_]")
 # Words that seldom continue a sentence after an abbreviation ("in the u.s. the man").
 _STARTERS = re.compile("he|it|she|the|they|this|we")
 

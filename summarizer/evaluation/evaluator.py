@@ -1,14 +1,14 @@
 """A summarize function and examples in; ROUGE beside the lead baseline as a table and as files out."""
 
 import json
-import os
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from summarizer.checkpoint import write_text_atomically
 from summarizer.data.example import Example
 from summarizer.errors import UserError
 from summarizer.evaluation import rouge
@@ -81,19 +81,10 @@ class Evaluation:
         Raises:
             UserError: the folder cannot be created or written to.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lines = (
-                json.dumps(_record_as_data(record), ensure_ascii=False) + "\n" for record in self.records
-            )
-            _write_atomically(folder / PREDICTIONS_FILE, lines)
-            _write_atomically(
-                folder / METRICS_FILE, [json.dumps(self.metrics(), indent=2, ensure_ascii=False) + "\n"]
-            )
-        except OSError as error:
-            raise UserError(
-                f"output folder ({folder}) must be writable: {error.strerror}; choose another folder"
-            ) from error
+        lines = [json.dumps(_record_as_data(record), ensure_ascii=False) for record in self.records]
+        write_text_atomically(folder / PREDICTIONS_FILE, "\n".join(lines) + "\n")
+        metrics = json.dumps(self.metrics(), indent=2, ensure_ascii=False)
+        write_text_atomically(folder / METRICS_FILE, metrics + "\n")
 
     def _row(self, rouge_type: str) -> list[str]:
         measure, difference = self.model[rouge_type], self.difference[rouge_type]
@@ -164,15 +155,11 @@ def side_by_side(records: Sequence[Record], count: int, width: int = 100) -> str
     """
     count = min(count, len(records))
     places = [sample * len(records) // count for sample in range(count)]
-    return "\n\n".join(
-        _sample(records[place], place + 1, len(records), max(width, _NARROWEST)) for place in places
-    )
+    return "\n\n".join(_sample(records[place], place + 1, len(records), max(width, _NARROWEST)) for place in places)
 
 
 def _sample(record: Record, number: int, total: int, width: int) -> str:
-    scores = ", ".join(
-        f"{_TITLES[rouge_type]} {100 * score.f1:.1f}" for rouge_type, score in record.scores.items()
-    )
+    scores = ", ".join(f"{_TITLES[rouge_type]} {100 * score.f1:.1f}" for rouge_type, score in record.scores.items())
     return "\n".join(
         [
             f"--- {number} of {total} (id {_printable(record.id)}) ".ljust(width, "-")[:width],
@@ -189,9 +176,7 @@ def _labelled(label: str, text: str, width: int, most_lines: int | None = None) 
     lines = [
         wrapped
         for line in text.splitlines()
-        for wrapped in textwrap.wrap(
-            _printable(line), width - len(margin), max_lines=most_lines, placeholder=" ..."
-        )
+        for wrapped in textwrap.wrap(_printable(line), width - len(margin), max_lines=most_lines, placeholder=" ...")
     ]
     if most_lines is not None and len(lines) > most_lines:
         lines = [*lines[: most_lines - 1], "..."]
@@ -224,19 +209,3 @@ def _f1_as_data(f1: Interval) -> dict[str, float]:
 def _record_as_data(record: Record) -> dict[str, Any]:
     scores = {rouge_type: score._asdict() for rouge_type, score in record.scores.items()}
     return {**asdict(record), "scores": scores}
-
-
-def _write_atomically(path: Path, chunks: Iterable[str]) -> None:
-    """A reader finds the old file or the new one, never a part; nothing is left behind by a failure."""
-    temporary = path.with_name(
-        f".{path.name}.{os.getpid()}"
-    )  # unlike mkstemp's, readable by the group as usual
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

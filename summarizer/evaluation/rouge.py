@@ -68,9 +68,7 @@ def protocol(*, seed: int, resamples: int) -> str:
     return f"{PROTOCOL}; 95% percentile bootstrap over examples, {resamples} resamples, seed {seed}"
 
 
-def score_pairs(
-    references: Sequence[str], predictions: Sequence[str], processes: int = 1
-) -> list[PairScores]:
+def score_pairs(references: Sequence[str], predictions: Sequence[str], processes: int = 1) -> list[PairScores]:
     """ROUGE of each prediction against the reference beside it; the number of processes changes no number.
 
     More than one process pays from a few thousand pairs on; as always with ``multiprocessing``, the script
@@ -102,10 +100,7 @@ def aggregate(scores: Sequence[PairScores], *, seed: int, resamples: int = 1000)
     """
     values = _as_matrix(scores)
     intervals = _intervals(values, seed=seed, resamples=resamples)
-    return {
-        rouge_type: Measure(*intervals[3 * place : 3 * place + 3])
-        for place, rouge_type in enumerate(ROUGE_TYPES)
-    }
+    return {rouge_type: Measure(*intervals[3 * place : 3 * place + 3]) for place, rouge_type in enumerate(ROUGE_TYPES)}
 
 
 def f1_difference(

@@ -78,9 +78,7 @@ class Validator:
         metrics = self._losses()
         if not self.examples:
             return Validation(metrics, samples=[], images={})
-        predictions = [
-            summary.text for summary in self.generator.generate([e.document for e in self.examples])
-        ]
+        predictions = [summary.text for summary in self.generator.generate([e.document for e in self.examples])]
         metrics |= self._rouge(predictions) | self.lead_metrics
         samples = [
             Sample(example.id, example.document, example.summary, prediction)
@@ -103,7 +101,9 @@ class Validator:
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": accuracy}
 
     def _rouge(self, predictions: Sequence[str]) -> dict[str, float]:
-        """Mean F1 by ROUGE type."""
+        """Mean F1 by ROUGE type; nothing where there is nothing to score."""
+        if not self.examples:
+            return {}
         scores: list[PairScores] = score_pairs([example.summary for example in self.examples], predictions)
         return {name: sum(score[name].f1 for score in scores) / len(scores) for name in ROUGE_TYPES}
 

@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from summarizer.model.masks import causal_mask
@@ -90,7 +90,8 @@ class MultiHeadAttention(nn.Module):
         return masked_softmax(scores_BHTS, None if mask_BTS is None else mask_BTS.unsqueeze(-3))
 
     def _split_heads(self, joined_BSX: Tensor) -> Tensor:
-        return joined_BSX.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        batch, length = joined_BSX.shape[:2]
+        return joined_BSX.view(batch, length, self.num_heads, -1).transpose(1, 2)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:

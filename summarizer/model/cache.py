@@ -47,9 +47,7 @@ class DecoderCache:
         self.length = 0
 
     @classmethod
-    def empty(
-        cls, cross: list[KeysValues], source_mask_BS: Tensor, *, num_beams: int, max_length: int
-    ) -> DecoderCache:
+    def empty(cls, cross: list[KeysValues], source_mask_BS: Tensor, *, num_beams: int, max_length: int) -> DecoderCache:
         """A cache with nothing decoded yet, given each layer's cross-attention keys and values."""
         layers = []
         for key_BHSK, value_BHSU in cross:
@@ -85,7 +83,7 @@ class DecoderCache:
         for layer in self.layers:
             for buffer in (layer.self_key_BWHTK, layer.self_value_BWHTU):
                 rows_NHTK = buffer[:, :, :, : self.length].flatten(0, 1)
-                buffer[:, :, :, : self.length] = rows_NHTK[row_N].unflatten(0, (batch, num_beams))
+                buffer[:, :, :, : self.length] = rows_NHTK[row_N].view(batch, num_beams, *rows_NHTK.shape[1:])
 
     def keep(self, document_B: Tensor) -> None:
         """Drop all documents but those whose indices ``document_B`` lists, in its order."""

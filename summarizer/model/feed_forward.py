@@ -1,6 +1,6 @@
 """The position-wise network: every position through the same two linear maps."""
 
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 

@@ -24,7 +24,8 @@ class EncoderLayer(nn.Module):
         attended_BSD = self.attention(normal_BSD, normal_BSD, mask_BTS=source_mask_BS[:, None])
         hidden_BSD = hidden_BSD + self.dropout(attended_BSD)
         normal_BSD = self.feed_forward_norm(hidden_BSD)
-        return hidden_BSD + self.dropout(self.feed_forward(normal_BSD))
+        hidden_BSD = hidden_BSD + self.dropout(self.feed_forward(normal_BSD))
+        return hidden_BSD
 
 
 class DecoderLayer(nn.Module):
@@ -49,7 +50,8 @@ class DecoderLayer(nn.Module):
         attended_BTD = self.cross_attention(normal_BTD, encoder_output_BSD, mask_BTS=source_mask_BS[:, None])
         hidden_BTD = hidden_BTD + self.dropout(attended_BTD)
         normal_BTD = self.feed_forward_norm(hidden_BTD)
-        return hidden_BTD + self.dropout(self.feed_forward(normal_BTD))
+        hidden_BTD = hidden_BTD + self.dropout(self.feed_forward(normal_BTD))
+        return hidden_BTD
 
     def step(self, hidden_BWD: Tensor, step: int, cache: LayerCache, source_mask_BS: Tensor) -> Tensor:
         """Target position ``step`` of every beam: :meth:`forward` without repeating earlier positions."""
@@ -58,12 +60,10 @@ class DecoderLayer(nn.Module):
         attended_N1D = self.self_attention.attend(normal_BWD.flatten(0, 1)[:, None], history)
         hidden_BWD = hidden_BWD + attended_N1D.view_as(hidden_BWD)
         normal_BWD = self.cross_attention_norm(hidden_BWD)
-        hidden_BWD = hidden_BWD + self.cross_attention.attend(
-            normal_BWD, cache.cross, mask_BTS=source_mask_BS[:, None]
-        )
+        hidden_BWD = hidden_BWD + self.cross_attention.attend(normal_BWD, cache.cross, mask_BTS=source_mask_BS[:, None])
         normal_BWD = self.feed_forward_norm(hidden_BWD)
-        fed_BWD: Tensor = self.feed_forward(normal_BWD)
-        return hidden_BWD + fed_BWD
+        hidden_BWD = hidden_BWD + self.feed_forward(normal_BWD)
+        return hidden_BWD
 
 
 def _attention(config: TransformerConfig) -> MultiHeadAttention:

@@ -1,7 +1,8 @@
 """The encoder/decoder Transformer: source ids and previous target ids in, next-token logits out."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from summarizer.model.config import TransformerConfig
 from summarizer.model.initialization import initialize
 from summarizer.model.layers import DecoderLayer, EncoderLayer
 from summarizer.model.positions import SinusoidalPositions
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class Transformer(nn.Module):
@@ -27,9 +30,9 @@ class Transformer(nn.Module):
         self.target_embedding = nn.Embedding(vocab_size, config.width)
         self.positions = SinusoidalPositions(config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.encoder_layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.encoder_layers = _stack(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.encoder_norm = nn.LayerNorm(config.width)
-        self.decoder_layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.decoder_layers = _stack(DecoderLayer(config) for _ in range(config.decoder_layers))
         self.decoder_norm = nn.LayerNorm(config.width)
         self.vocabulary = nn.Linear(config.width, vocab_size, bias=False)
         initialize(self, num_layers=max(config.encoder_layers, config.decoder_layers))
@@ -107,3 +110,8 @@ class Transformer(nn.Module):
         embedding_BTD = embedding(token_BT) * math.sqrt(self.config.width)
         hidden_BTD: Tensor = self.dropout(embedding_BTD + self.positions(0, token_BT.shape[1]))
         return hidden_BTD
+
+
+def _stack(layers: Iterable[Layer]) -> Sequence[Layer]:
+    """Layers that the module around them knows as its own, typed as what they are."""
+    return cast("Sequence[Layer]", nn.ModuleList(layers))

@@ -49,9 +49,7 @@ class Board:
         self, step: int, hyperparameters: Mapping[str, str | int | float | bool], metrics: Mapping[str, float]
     ) -> None:
         """Show the hyper-parameters beside the final metrics, which also become scalars ``whole_run/...``."""
-        values = {
-            name: str(value) if isinstance(value, bool) else value for name, value in hyperparameters.items()
-        }
+        values = {name: str(value) if isinstance(value, bool) else value for name, value in hyperparameters.items()}
         tags = {f"whole_run/{name}": value for name, value in metrics.items()}
         # SummaryWriter.add_hparams would start another run in a folder of its own; its parts go to this one.
         for summary in hparams(values, tags):  # type: ignore[no-untyped-call]

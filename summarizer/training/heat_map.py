@@ -55,9 +55,7 @@ def draw_heat_map(
     :param targets: T token pieces, a leading "▁" standing for a space.
     :param sources: S token pieces.
     """
-    assert weights_TS.shape == (len(targets), len(sources)), (
-        f"{weights_TS.shape} weights do not fit the tokens"
-    )
+    assert weights_TS.shape == (len(targets), len(sources)), f"{weights_TS.shape} weights do not fit the tokens"
     view = _most_attended(weights_TS, targets, sources)
     columns = [_rotated_label(token) for token in view.sources]
     left = _MARGIN + max(_text_width(label(token), _LABEL_FONT) for token in view.targets) + _GAP
@@ -92,9 +90,7 @@ def colours(shares: npt.NDArray[np.floating]) -> Pixels:
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
-def _most_attended(
-    weights_TS: npt.NDArray[np.floating], targets: Sequence[str], sources: Sequence[str]
-) -> _View:
+def _most_attended(weights_TS: npt.NDArray[np.floating], targets: Sequence[str], sources: Sequence[str]) -> _View:
     rows, columns = min(len(targets), _MOST_ROWS), min(len(sources), _MOST_COLUMNS)
     attention_S = weights_TS[:rows].sum(axis=0)
     totals = np.convolve(attention_S, np.ones(columns), mode="valid")
@@ -102,9 +98,7 @@ def _most_attended(
     remarks = []
     if columns < len(sources):
         share = totals[start] / max(float(attention_S.sum()), 1e-9)
-        remarks.append(
-            f"source tokens {start + 1}-{start + columns} of {len(sources)}: {share:.0%} of the attention"
-        )
+        remarks.append(f"source tokens {start + 1}-{start + columns} of {len(sources)}: {share:.0%} of the attention")
     if rows < len(targets):
         remarks.append(f"target tokens 1-{rows} of {len(targets)}")
     return _View(

@@ -42,7 +42,7 @@ def chunked_cross_entropy(
     """Cross-entropy summed over N tokens, a chunk of logits at a time, recomputed for the backward pass."""
     chunk = max(1, _MAX_LOGITS // vocabulary.out_features)
     sums = decoder_output_ND.new_zeros(3, dtype=torch.float32)
-    for output_nD, target_n in zip(decoder_output_ND.split(chunk), target_N.split(chunk), strict=True):
+    for output_nD, target_n in zip(torch.split(decoder_output_ND, chunk), torch.split(target_N, chunk), strict=True):
         if len(target_N) > chunk and torch.is_grad_enabled():
             chunk_sums = checkpoint(
                 _chunk_sums, output_nD, target_n, vocabulary, label_smoothing,

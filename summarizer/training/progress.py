@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -21,7 +21,7 @@ class Progress:
         self.start_step = start_step
         self.started = time.monotonic()
         self.last_line = -float("inf")
-        self.bar: tqdm[None] | None = None
+        self.bar: tqdm[Any] | None = None
         if self.stream.isatty():
             self.bar = tqdm(
                 total=max_steps,

@@ -39,9 +39,7 @@ class Reporter:
         self._window = Window()
         self._stopwatch = Stopwatch()
         self._progress = Progress(max_steps=max_steps, start_step=start_step)
-        self._log = _Outlet(
-            "metrics.jsonl", lambda: MetricsLog(run_dir / "metrics.jsonl", start_step=start_step)
-        )
+        self._log = _Outlet("metrics.jsonl", lambda: MetricsLog(run_dir / "metrics.jsonl", start_step=start_step))
         self._board = _Outlet("TensorBoard", lambda: Board(run_dir / "tensorboard", start_step=start_step))
 
     def __enter__(self) -> Reporter:
@@ -76,9 +74,7 @@ class Reporter:
         self._log.use(lambda log: log.write(step, "validation", validation.metrics))
         self._board.use(lambda board: board.validation(step, validation))
 
-    def finish(
-        self, hyperparameters: Mapping[str, str | int | float | bool], metrics: Mapping[str, float]
-    ) -> None:
+    def finish(self, hyperparameters: Mapping[str, str | int | float | bool], metrics: Mapping[str, float]) -> None:
         """The run has ended with these final metrics."""
         self._write_window()
         self._log.use(lambda log: log.write(self.last_step, "whole_run", metrics))

@@ -18,7 +18,7 @@ class TrainerState:
     """Where a run stands. Together with weights and optimizer state it decides all that follows."""
 
     step: int = 0
-    position: Position = Position()
+    position: Position = field(default_factory=Position)
     best_value: float | None = None  # of the metric that picks the best checkpoint
     best_step: int | None = None
     best_metrics: dict[str, float] = field(default_factory=dict)  # all of that validation's

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ class TrainingConfig:
     """Newest checkpoints to keep, besides the best one."""
 
     best_metric: str = "loss"
-    """Validation metric that picks the best checkpoint: loss, perplexity, accuracy, rouge1, rouge2, rougeL, rougeLsum."""
+    """What picks the best checkpoint: loss, perplexity, accuracy, rouge1, rouge2, rougeL or rougeLsum."""
 
     patience: int | None = None
     """Stop after this many validations without a better ``best_metric``; null never stops early."""
@@ -104,13 +104,14 @@ class Trainer:
                 self.reporter.step(report)
                 if self._due(self.config.validate_every):
                     self._validate()
-                if self._due(self.config.save_every) or stop.signal_number is not None:
+                stop_signal = stop.signal_number  # read once: a signal during the save waits for the next update
+                if self._due(self.config.save_every) or stop_signal is not None:
                     self._save()
-                if stop.signal_number is not None:
-                    raise Interrupted(stop.signal_number)
+                if stop_signal is not None:
+                    raise Interrupted(stop_signal)
         return self.state
 
-    def _updates(self) -> Iterator[list[Batch]]:
+    def _updates(self) -> Generator[list[Batch]]:
         """The batches of each update to come; ``state`` says which update it is and where the next one begins."""
         batches: list[Batch] = []
         stream = self.loader.batches_from(self.state.position)
@@ -144,7 +145,7 @@ class Trainer:
             validation = self.validate()
         self.reporter.validation(self.state.step, validation)
         value = validation.metrics[self.config.best_metric]
-        if self._is_better(value):
+        if self._is_better(validation):
             self.state.best_value = value
             self.state.best_step = self.state.step
             self.state.best_metrics = dict(validation.metrics)
@@ -156,10 +157,13 @@ class Trainer:
             patience = self.config.patience
             self.state.stopped_early = patience is not None and self.state.stale_validations >= patience
 
-    def _is_better(self, value: float) -> bool:
-        best = self.state.best_value
-        if best is None or not math.isfinite(value):
-            return best is None
+    def _is_better(self, validation: Validation) -> bool:
+        """Nothing that holds a number that is not finite is the best, not even as the first."""
+        if not all(map(math.isfinite, validation.metrics.values())):
+            return False
+        value, best = validation.metrics[self.config.best_metric], self.state.best_value
+        if best is None:
+            return True
         return value < best if self.config.best_metric in BEST_IS_LOWEST else value > best
 
     def _save(self) -> None:

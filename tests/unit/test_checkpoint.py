@@ -238,9 +238,7 @@ def test_pickle_is_refused_and_not_executed(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "..", "", "sub/model.safetensors", "a\nb"])
 def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path, name: str) -> None:
     folder = save(tmp_path, 1)
-    rewrite_manifest(
-        folder, lambda manifest: manifest["files"].update({name: manifest["files"].pop(FILES[0])})
-    )
+    rewrite_manifest(folder, lambda manifest: manifest["files"].update({name: manifest["files"].pop(FILES[0])}))
     with pytest.raises(ckpt.CheckpointError) as error:
         ckpt.load_checkpoint(folder)
     assert "manifest.json" in one_line(error)
@@ -390,9 +388,7 @@ def test_kill_at_any_moment_of_saving_leaves_a_whole_checkpoint(tmp_path: Path) 
         "    save_checkpoint(Path(sys.argv[1]), step, model={'w': torch.ones(50_000)}, trainer_tensors={},"
         " trainer_state={}); print(step, flush=True); step = 2 + step % 3\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for _ in range(6):
             process.stdout.readline()

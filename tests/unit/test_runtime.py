@@ -56,9 +56,7 @@ def give_cpu_bf16(machine: pytest.MonkeyPatch, *, amx: bool, avx512: bool) -> No
 
 def give_cuda(machine: pytest.MonkeyPatch, *, bf16: bool) -> None:
     machine.setattr(torch.cuda, "is_available", lambda: True)
-    machine.setattr(
-        torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation
-    )
+    machine.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
     machine.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
 
 
@@ -103,9 +101,7 @@ def test_a_precision_asked_for_is_kept(machine: pytest.MonkeyPatch, precision: P
     assert set_up(RuntimeConfig(precision=precision)).precision is precision
 
 
-def test_slow_bf16_is_allowed_with_a_warning(
-    machine: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_slow_bf16_is_allowed_with_a_warning(machine: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     assert set_up(RuntimeConfig(precision=Precision.bf16)).precision is Precision.bf16
     assert "runtime.precision=fp32" in caplog.text
 
@@ -145,9 +141,7 @@ def test_threads_are_set_and_described(machine: pytest.MonkeyPatch, threads: int
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize(
-    ("precision", "dtype"), [(Precision.fp32, torch.float32), (Precision.bf16, torch.bfloat16)]
-)
+@pytest.mark.parametrize(("precision", "dtype"), [(Precision.fp32, torch.float32), (Precision.bf16, torch.bfloat16)])
 def test_autocast_multiplies_in_the_precision(precision: Precision, dtype: torch.dtype) -> None:
     chosen = Runtime(torch.device("cpu"), precision)
     for _ in range(2):  # a context can be asked for again

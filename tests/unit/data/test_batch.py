@@ -52,9 +52,7 @@ def test_padding_to_a_given_length_changes_no_count(
     examples: list[EncodedExample], source_length: int, target_length: int
 ) -> None:
     short = collate(examples, pad_id=PAD, start_id=START)
-    padded = collate(
-        examples, pad_id=PAD, start_id=START, source_length=source_length, target_length=target_length
-    )
+    padded = collate(examples, pad_id=PAD, start_id=START, source_length=source_length, target_length=target_length)
     assert padded.source_BS.shape == (len(examples), source_length)
     assert padded.target_BT.shape == padded.decoder_input_BT.shape == (len(examples), target_length)
     assert padded.num_positions == len(examples) * (source_length + target_length)

@@ -209,9 +209,7 @@ def test_damaged_metadata_is_noticed(tmp_path: Path, meta: str) -> None:
     assert contents(encode(tmp_path)) == expected_contents()
 
 
-def test_losing_the_race_to_another_process_uses_its_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_losing_the_race_to_another_process_uses_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish = encoding._publish
 
     def overtaken(writing: Path, folder: Path) -> None:

@@ -95,9 +95,7 @@ def test_reading_leaves_the_global_random_state_alone(dataset: EncodedDataset) -
 
 
 def test_one_pass_sees_every_example_once_and_always_in_the_same_batches(dataset: EncodedDataset) -> None:
-    passes = [
-        [batch.ids for batch in BatchLoader(dataset, BATCHING, seed=seed).one_pass()] for seed in (0, 0, 1)
-    ]
+    passes = [[batch.ids for batch in BatchLoader(dataset, BATCHING, seed=seed).one_pass()] for seed in (0, 0, 1)]
     assert passes[0] == passes[1] == passes[2]
     assert sorted(i for ids in passes[0] for i in ids) == sorted(example.id for example in EXAMPLES)
 

@@ -24,9 +24,7 @@ GOOD = [
 
 
 def write_jsonl(path: Path, rows: list[dict[str, str]]) -> None:
-    path.write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8", newline=""
-    )
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8", newline="")
 
 
 def write_gzip(path: Path, rows: list[dict[str, str]]) -> None:
@@ -133,9 +131,7 @@ def test_blank_lines_are_no_rows_but_count_as_lines(tmp_path: Path) -> None:
         ("train.csv", b'"a" or not,b', "broken csv"),
     ],
 )
-def test_a_bad_row_is_named_and_its_neighbours_are_read(
-    tmp_path: Path, name: str, middle: bytes, reason: str
-) -> None:
+def test_a_bad_row_is_named_and_its_neighbours_are_read(tmp_path: Path, name: str, middle: bytes, reason: str) -> None:
     head, good = (b"", b'{"document": "a", "summary": "b"}')
     if name == "train.csv":
         head, good = b"document,summary\n", b"a,b"
@@ -196,9 +192,7 @@ def test_a_missing_column_names_those_there_are_and_the_key_to_set(tmp_path: Pat
     rows = [{"id": "1", "document": "a", "summary": "b"}]
     WRITERS[name](tmp_path / name, rows)
     files = SplitFiles(format_of(tmp_path / name), (tmp_path / name,))
-    with pytest.raises(
-        UserError, match=r'no column "article" among .*summary.*data\.document_column'
-    ) as error:
+    with pytest.raises(UserError, match=r'no column "article" among .*summary.*data\.document_column') as error:
         list(read_rows(files, Columns("article", "summary", None)))
     assert "\n" not in str(error.value)
 

@@ -42,12 +42,8 @@ def first_sentences(document: str, count: int) -> str:
     return "\n".join(re.split(r'(?<=[.!?]) (?=["A-Z0-9])', document)[:count])
 
 
-@pytest.mark.parametrize(
-    "split", ["validation", "test", pytest.param("train", marks=pytest.mark.slow)], ids=str
-)
-def test_the_script_writes_exactly_the_committed_text(
-    split: str, make_sample: ModuleType, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("split", ["validation", "test", pytest.param("train", marks=pytest.mark.slow)], ids=str)
+def test_the_script_writes_exactly_the_committed_text(split: str, make_sample: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / f"{split}.jsonl.gz"
     make_sample.write_split(split, path, make_sample.DEFAULT_SEED)
     committed = DATA / "sample" / path.name
@@ -55,9 +51,7 @@ def test_the_script_writes_exactly_the_committed_text(
     assert gzip.decompress(path.read_bytes()) == gzip.decompress(committed.read_bytes())
 
 
-def test_the_file_header_holds_no_time_so_that_a_rerun_changes_nothing(
-    make_sample: ModuleType, tmp_path: Path
-) -> None:
+def test_the_file_header_holds_no_time_so_that_a_rerun_changes_nothing(make_sample: ModuleType, tmp_path: Path) -> None:
     make_sample.write_split("test", tmp_path / "test.jsonl.gz", seed=1)
     assert (tmp_path / "test.jsonl.gz").read_bytes()[4:8] == b"\0\0\0\0"
 
@@ -101,9 +95,7 @@ def test_no_document_serves_twice() -> None:
 
 def test_most_names_in_the_test_split_are_new(make_sample: ModuleType) -> None:
     seen = {word for row in read("train") for word in words(row["document"] + " " + row["summary"])}
-    names = {
-        name for report in make_sample.make_reports("test") for name in report.names & words(report.document)
-    }
+    names = {name for report in make_sample.make_reports("test") for name in report.names & words(report.document)}
     assert len(names) > 300
     assert len(names - seen) / len(names) > 0.9
 
@@ -132,8 +124,7 @@ def test_the_same_facts_always_give_the_same_summary(make_sample: ModuleType) ->
 def test_the_first_three_sentences_are_no_answer() -> None:
     scorer = RougeScorer(["rouge1"], use_stemmer=True)
     scores = [
-        scorer.score(row["summary"], first_sentences(row["document"], 3))["rouge1"].fmeasure
-        for row in read("test")
+        scorer.score(row["summary"], first_sentences(row["document"], 3))["rouge1"].fmeasure for row in read("test")
     ]
     assert 0.15 < sum(scores) / len(scores) < 0.27
 

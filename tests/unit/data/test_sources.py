@@ -57,9 +57,7 @@ def hub_dataset(folder: Path, rows: list[dict[str, Any]]) -> Any:
     import datasets
 
     file = write_parquet(folder / "rows.parquet", rows)
-    return datasets.load_dataset(
-        "parquet", data_files=str(file), split="train", cache_dir=str(folder / "cache")
-    )
+    return datasets.load_dataset("parquet", data_files=str(file), split="train", cache_dir=str(folder / "cache"))
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -94,9 +92,7 @@ def test_a_bad_value_stops_with_its_place_or_is_skipped_and_counted(
 
 
 @pytest.mark.parametrize(("column", "value"), [("document", None), ("summary", ""), ("document", " ")])
-def test_parquet_and_the_hub_judge_values_as_jsonl_does(
-    tmp_path: Path, column: str, value: str | None
-) -> None:
+def test_parquet_and_the_hub_judge_values_as_jsonl_does(tmp_path: Path, column: str, value: str | None) -> None:
     rows: list[dict[str, Any]] = [GOOD, GOOD | {column: value}]
     write_parquet(tmp_path / "train.parquet", rows)
     skipping = open_split(local(tmp_path, on_bad_row=BadRowPolicy.skip), "train")
@@ -262,9 +258,7 @@ def test_a_relative_path_is_found_beside_the_package_from_anywhere(
 
 def test_a_jsonl_without_the_column_names_the_key_to_set(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "train.jsonl", numbered(1))
-    with pytest.raises(
-        UserError, match=r'"article" among id, document, summary; set data\.document_column'
-    ) as e:
+    with pytest.raises(UserError, match=r'"article" among id, document, summary; set data\.document_column') as e:
         ids(tmp_path, document_column="article")
     one_line(e)
 

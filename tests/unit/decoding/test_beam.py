@@ -111,9 +111,7 @@ def plain_search(language: RandomLanguage, document: int, config: DecodingConfig
     live: list[tuple[Prefix, float]] = [((), 0.0)]
     finished: list[Hypothesis] = []
     for step in range(config.max_tokens):
-        allowed = [
-            t for t in range(language.vocab_size) if t != START and (t != END or step >= config.min_tokens)
-        ]
+        allowed = [t for t in range(language.vocab_size) if t != START and (t != END or step >= config.min_tokens)]
         candidates = [
             ((*prefix, token), total + language.log_probabilities(document, prefix)[token])
             for prefix, total in live
@@ -198,9 +196,7 @@ def test_a_beam_of_one_takes_the_better_token_where_rounded_sums_tie() -> None:
         def keep(self, documents_B: Tensor) -> None: ...
 
     config = DecodingConfig(beam_size=1, max_tokens=100, no_repeat_ngram_size=0)
-    found = beam_search(
-        NearTies(), num_documents=1, config=config, special=SPECIAL, device=torch.device("cpu")
-    )
+    found = beam_search(NearTies(), num_documents=1, config=config, special=SPECIAL, device=torch.device("cpu"))
     assert found[0][0].ids == [3] * 100
 
 
@@ -230,9 +226,7 @@ def test_early_stop_ends_sooner_with_as_many_hypotheses() -> None:
     for early_stop in (False, True):
         config = DecodingConfig(beam_size=3, max_tokens=20, no_repeat_ngram_size=0, early_stop=early_stop)
         follower = Follower(RandomLanguage(5, vocab_size=6), list(range(8)), num_beams=3)
-        found = beam_search(
-            follower, num_documents=8, config=config, special=SPECIAL, device=torch.device("cpu")
-        )
+        found = beam_search(follower, num_documents=8, config=config, special=SPECIAL, device=torch.device("cpu"))
         assert [len(hypotheses) for hypotheses in found] == [3] * 8
         calls[early_stop] = sum(follower.calls)
     assert calls[True] < calls[False]
@@ -257,12 +251,8 @@ def test_ties_go_to_the_lower_id() -> None:
 
         def keep(self, documents_B: Tensor) -> None: ...
 
-    config = DecodingConfig(
-        beam_size=3, min_tokens=1, max_tokens=2, no_repeat_ngram_size=0, length_penalty=0.0
-    )
-    found = beam_search(
-        Indifferent(), num_documents=2, config=config, special=SPECIAL, device=torch.device("cpu")
-    )
+    config = DecodingConfig(beam_size=3, min_tokens=1, max_tokens=2, no_repeat_ngram_size=0, length_penalty=0.0)
+    found = beam_search(Indifferent(), num_documents=2, config=config, special=SPECIAL, device=torch.device("cpu"))
     assert [[one.ids for one in hypotheses] for hypotheses in found] == [[[2], [2, 2], [2, 3]]] * 2
 
 

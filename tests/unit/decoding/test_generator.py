@@ -41,9 +41,7 @@ Make = Callable[..., Generator]
 
 @pytest.fixture
 def make(model: Transformer, tokenizer: Tokenizer) -> Make:
-    def make(
-        autocast: Callable[[], AbstractContextManager[object]] = nullcontext, **settings: object
-    ) -> Generator:
+    def make(autocast: Callable[[], AbstractContextManager[object]] = nullcontext, **settings: object) -> Generator:
         return Generator(
             model,
             tokenizer,

@@ -17,9 +17,7 @@ VOCABULARY = 12
 
 
 def config_with(**settings: float | int) -> DecodingConfig:
-    return DecodingConfig(
-        method=DecodingMethod.sample, **{"no_repeat_ngram_size": 0, "max_tokens": 10, **settings}
-    )
+    return DecodingConfig(method=DecodingMethod.sample, **{"no_repeat_ngram_size": 0, "max_tokens": 10, **settings})
 
 
 class Documents:
@@ -48,9 +46,7 @@ class Documents:
 
 
 def sampled(documents: list[int], config: DecodingConfig) -> list[Hypothesis]:
-    return sample(
-        Documents(documents), seeds=documents, config=config, special=SPECIAL, device=torch.device("cpu")
-    )
+    return sample(Documents(documents), seeds=documents, config=config, special=SPECIAL, device=torch.device("cpu"))
 
 
 def filtered_by_hand(probabilities: list[float], config: DecodingConfig) -> list[float]:

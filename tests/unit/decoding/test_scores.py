@@ -23,11 +23,7 @@ histories = st.integers(0, 12).flatmap(
 def blocked_by_hand(history: list[int], ngram_size: int) -> set[int]:
     seen = {tuple(history[i : i + ngram_size]) for i in range(len(history) - ngram_size + 1)}
     latest = tuple(history[len(history) - ngram_size + 1 :]) if len(history) >= ngram_size - 1 else None
-    return {
-        token
-        for token in range(VOCABULARY)
-        if token != END and latest is not None and (*latest, token) in seen
-    }
+    return {token for token in range(VOCABULARY) if token != END and latest is not None and (*latest, token) in seen}
 
 
 def uniform(*shape: int) -> Tensor:

@@ -85,9 +85,7 @@ def test_scoring_leaves_the_global_random_state_alone() -> None:
 def test_the_interval_holds_the_mean_of_the_examples(count: int) -> None:
     scores = random_scores(count, seed=count)
     for rouge_type, measure in aggregate(scores, seed=0).items():
-        for interval, values in zip(
-            measure, zip(*(row[rouge_type] for row in scores), strict=True), strict=True
-        ):
+        for interval, values in zip(measure, zip(*(row[rouge_type] for row in scores), strict=True), strict=True):
             assert interval.mean == pytest.approx(np.mean(values))
             assert interval.low - 1e-12 <= interval.mean <= interval.high + 1e-12
 
@@ -96,18 +94,14 @@ def test_the_interval_covers_the_true_mean_about_95_times_in_100() -> None:
     covered = 0
     for experiment in range(300):
         values = np.random.default_rng(experiment).beta(2, 5, size=60)  # skewed, as ROUGE-2 is
-        f1 = aggregate(
-            [same_score_everywhere(float(value)) for value in values], seed=experiment, resamples=300
-        )
+        f1 = aggregate([same_score_everywhere(float(value)) for value in values], seed=experiment, resamples=300)
         covered += f1["rouge1"].f1.low <= 2 / 7 <= f1["rouge1"].f1.high
     assert 0.90 <= covered / 300 <= 0.98
 
 
 def test_the_difference_is_compared_example_by_example() -> None:
     baseline = random_scores(50)
-    better = [
-        {kind: Score(0.0, 0.0, score.f1 + 0.01) for kind, score in example.items()} for example in baseline
-    ]
+    better = [{kind: Score(0.0, 0.0, score.f1 + 0.01) for kind, score in example.items()} for example in baseline]
     for interval in f1_difference(better, baseline, seed=0).values():
         # Unpaired, the spread of the examples would drown a gain that every one of them shows.
         assert interval == pytest.approx((0.01, 0.01, 0.01))

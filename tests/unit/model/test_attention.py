@@ -17,9 +17,7 @@ BATCH, TARGETS, SOURCES = 2, 4, 6
 
 def make_attention(dropout: float = 0.0) -> MultiHeadAttention:
     torch.manual_seed(0)
-    attention = MultiHeadAttention(
-        width=WIDTH, num_heads=HEADS, key_dim=KEY_DIM, value_dim=VALUE_DIM, dropout=dropout
-    )
+    attention = MultiHeadAttention(width=WIDTH, num_heads=HEADS, key_dim=KEY_DIM, value_dim=VALUE_DIM, dropout=dropout)
     return attention.double()
 
 
@@ -33,7 +31,7 @@ def make_inputs() -> tuple[Tensor, Tensor]:
 
 
 def random_mask() -> Tensor:
-    """mask_BTS in which the last query of the first row may attend to nothing, and every other to something."""
+    """mask_BTS in which one query, the last of the first row, may attend to nothing."""
     generator = torch.Generator().manual_seed(2)
     mask_BTS = torch.rand(BATCH, TARGETS, SOURCES, generator=generator) < 0.5
     mask_BTS[:, :, 2] = True
@@ -48,9 +46,7 @@ MASKS = {
 }
 
 
-def by_definition(
-    attention: MultiHeadAttention, query_BTD: Tensor, source_BSD: Tensor, mask_BTS: Tensor
-) -> Tensor:
+def by_definition(attention: MultiHeadAttention, query_BTD: Tensor, source_BSD: Tensor, mask_BTS: Tensor) -> Tensor:
     """One query, one head and one source position at a time."""
     mask_BTS = mask_BTS.expand(len(query_BTD), query_BTD.shape[1], source_BSD.shape[1])
     output_BTD = torch.stack(

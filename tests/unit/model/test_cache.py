@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -22,9 +22,7 @@ def document_tensor(documents: list[int], length: int, size: int) -> Tensor:
 
 def start(documents: list[int], num_beams: int, max_length: int) -> DecoderCache:
     cross = [
-        KeysValues(
-            document_tensor(documents, 4, KEY_DIM) + layer, -document_tensor(documents, 4, VALUE_DIM) - layer
-        )
+        KeysValues(document_tensor(documents, 4, KEY_DIM) + layer, -document_tensor(documents, 4, VALUE_DIM) - layer)
         for layer in range(LAYERS)
     ]
     mask_BS = torch.arange(4) <= torch.tensor(documents)[:, None]
@@ -32,7 +30,7 @@ def start(documents: list[int], num_beams: int, max_length: int) -> DecoderCache
 
 
 class Pair:
-    """A cache, and what it should hold: ``histories[b][w]`` are the numbers written for beam w of document b."""
+    """A cache, and what it should hold: ``histories[b][w]``, the numbers written for beam w of document b."""
 
     def __init__(self, num_documents: int, num_beams: int, max_length: int) -> None:
         self.documents = list(range(num_documents))
@@ -65,8 +63,7 @@ class Pair:
     def reorder(self, parents: list[list[int]]) -> None:
         self.cache.reorder(torch.tensor(parents))
         self.histories = [
-            [list(beams[parent]) for parent in chosen]
-            for beams, chosen in zip(self.histories, parents, strict=True)
+            [list(beams[parent]) for parent in chosen] for beams, chosen in zip(self.histories, parents, strict=True)
         ]
 
     def keep(self, rows: list[int]) -> None:
@@ -86,6 +83,7 @@ class Pair:
         return number_BT[:, :, None, None].expand(-1, -1, HEADS, size).float()
 
 
+@settings(max_examples=60)
 @given(data=st.data())
 def test_every_beam_keeps_its_own_history_through_reordering_and_dropping(data: st.DataObject) -> None:
     max_length = data.draw(st.integers(1, 75), "max_length")

@@ -15,7 +15,10 @@ from summarizer.model.config import TransformerConfig
         ({"num_heads": -2}, "model.num_heads (-2) must be at least 1"),
         ({"encoder_layers": 0}, "model.encoder_layers (0) must be at least 1"),
         ({"decoder_layers": 0}, "model.decoder_layers (0) must be at least 1"),
-        ({"width": 15, "num_heads": 3}, "model.width (15) must be even: sines fill one half, cosines the other"),
+        (
+            {"width": 15, "num_heads": 3},
+            "model.width (15) must be even: sines fill one half, cosines the other",
+        ),
         (
             {"width": 250, "num_heads": 8},
             "model.width (250) must be divisible by model.num_heads (8): "

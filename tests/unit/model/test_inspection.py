@@ -43,9 +43,7 @@ def test_weights_mix_the_values_to_what_the_fused_attention_gave(model: Transfor
     weights_LBHTS = cross_attention_weights(model, SOURCE_BS, MASK_BS, INPUT_BT)
     encoder_output_BSD = model.eval().encode(SOURCE_BS, MASK_BS)
     assert len(given) == len(weights_LBHTS) == 3
-    for attention, weights_BHTS, output_BTD in zip(
-        cross_attentions(model), weights_LBHTS, given, strict=True
-    ):
+    for attention, weights_BHTS, output_BTD in zip(cross_attentions(model), weights_LBHTS, given, strict=True):
         mixed_BHTU = weights_BHTS @ attention.keys_values(encoder_output_BSD).value_BHSU
         torch.testing.assert_close(attention.output(mixed_BHTU.transpose(1, 2).flatten(2)), output_BTD)
 

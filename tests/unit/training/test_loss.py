@@ -32,9 +32,7 @@ def test_loss_and_gradients_are_those_of_torch_in_any_number_of_chunks(
     rows_per_chunk: int, label_smoothing: float
 ) -> None:
     vocabulary, hidden_ND, target_N = problem()
-    expected = F.cross_entropy(
-        vocabulary(hidden_ND), target_N, label_smoothing=label_smoothing, reduction="sum"
-    )
+    expected = F.cross_entropy(vocabulary(hidden_ND), target_N, label_smoothing=label_smoothing, reduction="sum")
     expected_gradients = torch.autograd.grad(expected, [hidden_ND, vocabulary.weight])
     sums = chunked_cross_entropy(hidden_ND, target_N, vocabulary, label_smoothing=label_smoothing)
     gradients = torch.autograd.grad(sums.loss, [hidden_ND, vocabulary.weight])
@@ -157,7 +155,7 @@ def problem() -> tuple[nn.Linear, Tensor, Tensor]:
 
 
 def values(sums: LossSums) -> list[float]:
-    return [float(sums.loss), float(sums.nll), float(sums.correct)]
+    return [sums.loss.item(), sums.nll.item(), sums.correct.item()]
 
 
 def sums_and_gradient(model: Transformer, batch: Batch) -> tuple[LossSums, list[Tensor]]:

@@ -23,24 +23,22 @@ def test_matrices_decay_and_biases_norms_and_embeddings_do_not(
         for name, parameter in model.named_parameters()
         if decay_of(model, parameter, OptimizerConfig(weight_decay=0.25)) == 0.25
     }
-    linear_weights = {
-        f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)
-    }
+    linear_weights = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     assert decayed == linear_weights - ({"vocabulary.weight"} if tied else set())
     assert len(decayed) > 10
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_every_parameter_is_in_exactly_one_group(
-    make_model: Callable[..., Transformer], tied: bool
-) -> None:
+def test_every_parameter_is_in_exactly_one_group(make_model: Callable[..., Transformer], tied: bool) -> None:
     model = make_model(tie_embeddings=tied)
     groups = build_optimizer(model, OptimizerConfig()).param_groups
     grouped = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
 
 
-def test_without_gradient_signal_a_step_shrinks_only_what_decays(make_model: Callable[..., Transformer]) -> None:
+def test_without_gradient_signal_a_step_shrinks_only_what_decays(
+    make_model: Callable[..., Transformer],
+) -> None:
     model = make_model()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = build_optimizer(model, OptimizerConfig(lr=0.1, weight_decay=0.5))

@@ -179,9 +179,7 @@ def test_hyperparameters_add_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "tensorboard"])
-def test_a_log_that_cannot_be_opened_is_told_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
+def test_a_log_that_cannot_be_opened_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
     if name == "metrics.jsonl":
         (tmp_path / name).mkdir()
     else:

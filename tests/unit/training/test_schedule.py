@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -24,9 +25,7 @@ lengths = st.integers(1, 400)
 
 
 @given(configs, lengths)
-def test_the_factor_is_always_above_or_at_zero_and_never_above_one(
-    config: ScheduleConfig, max_steps: int
-) -> None:
+def test_the_factor_is_always_above_or_at_zero_and_never_above_one(config: ScheduleConfig, max_steps: int) -> None:
     factors = curve(config, max_steps)
     assert all(0 <= factor <= 1 for factor in factors)
     assert all(factor > 0 for factor in factors[:-1]), "an update before the last would be wasted"
@@ -41,28 +40,26 @@ def test_the_warm_up_is_a_line_from_the_first_update_to_one(config: ScheduleConf
 @given(configs, lengths)
 def test_after_the_warm_up_it_never_rises(config: ScheduleConfig, max_steps: int) -> None:
     after = curve(config, max_steps)[max(config.warmup_steps, 1) - 1 :]
-    assert all(later <= earlier + 1e-12 for earlier, later in zip(after, after[1:], strict=False))
+    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(after))
 
 
 @pytest.mark.parametrize("kind", FALLING)
 def test_it_does_fall(kind: ScheduleKind) -> None:
     after = curve(ScheduleConfig(kind=kind, warmup_steps=10), 100)[9:]
-    assert all(later < earlier for earlier, later in zip(after, after[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(after))
 
 
 @pytest.mark.parametrize("kind", ScheduleKind)
 def test_it_has_no_jump_anywhere(kind: ScheduleKind) -> None:
     factors = curve(ScheduleConfig(kind=kind, warmup_steps=100, final_factor=0.2), 1000)
     steepest = 0.01  # the warm-up's
-    assert all(abs(b - a) <= steepest + 1e-12 for a, b in zip(factors, factors[1:], strict=False))
+    assert all(abs(b - a) <= steepest + 1e-12 for a, b in pairwise(factors))
     assert factors[99] == 1
 
 
 @pytest.mark.parametrize("final_factor", [0.0, 0.3])
 @pytest.mark.parametrize("kind", ENDING)
-def test_cosine_and_linear_end_at_the_final_factor_at_the_last_update(
-    kind: ScheduleKind, final_factor: float
-) -> None:
+def test_cosine_and_linear_end_at_the_final_factor_at_the_last_update(kind: ScheduleKind, final_factor: float) -> None:
     config = ScheduleConfig(kind=kind, warmup_steps=20, final_factor=final_factor)
     factors = curve(config, 120)
     assert factors[-1] == pytest.approx(final_factor)
@@ -90,9 +87,7 @@ def test_the_first_update_is_neither_wasted_nor_skipped(kind: ScheduleKind) -> N
     assert first == pytest.approx(1.0, abs=2e-3)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("warmup_steps", -1), ("final_factor", 1.5), ("final_factor", math.nan)]
-)
+@pytest.mark.parametrize(("field", "value"), [("warmup_steps", -1), ("final_factor", 1.5), ("final_factor", math.nan)])
 def test_a_setting_that_cannot_work_is_refused_by_name(field: str, value: float) -> None:
     ScheduleConfig().validate()
     with pytest.raises(UserError, match=rf"schedule\.{field} \({value}\)"):

@@ -1,0 +1,318 @@
+"""The loop validates, saves, stops and goes on when it should, whatever it trains."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from summarizer.checkpoint import Best, list_checkpoints, read_best
+from summarizer.checkpoint.run_folder import step_of
+from summarizer.data.loader import Position
+from summarizer.errors import UserError
+from summarizer.model.transformer import Transformer
+from summarizer.training import trainer as trainer_module
+from summarizer.training.interruption import Interrupted, StopRequest
+from summarizer.training.optimizer import OptimizerConfig, build_optimizer
+from summarizer.training.state import TrainerState
+from summarizer.training.step import StepReport
+from summarizer.training.trainer import Trainer, TrainingConfig, resume
+from summarizer.training.validation import Validation
+
+BATCHES_PER_EPOCH = 5
+
+
+class FakeLoader:
+    """Batches that are their own position: (epoch, index)."""
+
+    def batches_from(self, position: Position) -> Iterator[tuple[tuple[int, int], Position]]:
+        for number in count(position.epoch * BATCHES_PER_EPOCH + position.batch):
+            yield divmod(number, BATCHES_PER_EPOCH), Position(*divmod(number + 1, BATCHES_PER_EPOCH))
+
+
+class FakeUpdater:
+    """Notes what it is given; its weights count the updates."""
+
+    def __init__(self, model: Transformer, before: Callable[[int], None], skipped: set[int]) -> None:
+        self.model = model
+        self.optimizer = build_optimizer(model, OptimizerConfig())
+        self.scaler = torch.amp.GradScaler("cpu", enabled=False)
+        self.before = before
+        self.skipped = skipped
+        self.seen: list[tuple[int, list[tuple[int, int]]]] = []
+
+    def __call__(self, step: int, batches: list[tuple[int, int]]) -> StepReport:
+        self.before(step)
+        self.seen.append((step, list(batches)))
+        self.model.decoder_norm.bias.data.fill_(step)
+        skipped = step in self.skipped
+        return StepReport(step, math.nan if skipped else 1.0, 1.0, 0.5, 0.1, 1.0, 10, 20, 30, skipped)
+
+
+class FakeReporter:
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.validated: list[int] = []
+
+    def step(self, report: StepReport) -> None:
+        self.steps.append(report.step)
+
+    def validation(self, step: int, validation: Validation) -> None:
+        self.validated.append(step)
+
+    def paused(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class Run:
+    """A trainer with fakes around it, continuing where ``run_dir`` stands."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        model: Transformer,
+        *,
+        metrics: Mapping[int, float] | None = None,
+        before: Callable[[int], None] = lambda step: None,
+        skipped: set[int] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.run_dir = run_dir
+        self.updater: Any = FakeUpdater(model, before, skipped or set())
+        self.reporter: Any = FakeReporter()
+        loader: Any = FakeLoader()
+        values = {"max_steps": 8, "validate_every": 1000, "save_every": 1000, "keep_last": 100, **settings}
+        self.config = TrainingConfig(**values)
+        self.trainer = Trainer(
+            self.config,
+            updater=self.updater,
+            loader=loader,
+            validate=lambda: self.validation(metrics or {}),
+            reporter=self.reporter,
+            run_dir=run_dir,
+            state=resume(run_dir, self.updater),
+        )
+
+    def validation(self, metrics: Mapping[int, float]) -> Validation:
+        return Validation({self.config.best_metric: metrics.get(self.trainer.state.step, 1.0)})
+
+    def fit(self) -> TrainerState:
+        return self.trainer.fit()
+
+    @property
+    def saved(self) -> list[int]:
+        return [step_of(path) for path in list_checkpoints(self.run_dir)]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, make_model: Callable[..., Transformer]) -> Callable[..., Run]:
+    return lambda **settings: Run(tmp_path, make_model(), **settings)
+
+
+MakeRun = Callable[..., Run]
+
+
+def test_it_does_every_update_once_in_order_with_the_batches_that_follow(make_run: MakeRun) -> None:
+    run = make_run(max_steps=4, accumulate=2)
+    state = run.fit()
+    assert run.updater.seen == [
+        (1, [(0, 0), (0, 1)]),
+        (2, [(0, 2), (0, 3)]),
+        (3, [(0, 4), (1, 0)]),
+        (4, [(1, 1), (1, 2)]),
+    ]
+    assert run.reporter.steps == [1, 2, 3, 4]
+    assert (state.step, state.position) == (4, Position(1, 3))
+
+
+def test_validations_and_checkpoints_are_due_at_their_multiples_and_at_the_end(make_run: MakeRun) -> None:
+    run = make_run(max_steps=11, validate_every=3, save_every=4, metrics={3: 0.5})
+    run.fit()
+    assert run.reporter.validated == [3, 6, 9, 11]
+    assert run.saved == [3, 4, 8, 11], "step 3 as the best, then every fourth, then the last"
+
+
+def test_a_last_step_that_is_a_multiple_is_validated_once(make_run: MakeRun) -> None:
+    run = make_run(max_steps=6, validate_every=3)
+    run.fit()
+    assert run.reporter.validated == [3, 6]
+
+
+@pytest.mark.parametrize(("best_metric", "best_step"), [("loss", 2), ("perplexity", 2), ("rougeL", 3), ("accuracy", 3)])
+def test_the_best_checkpoint_is_the_lowest_or_the_highest_as_the_metric_wants(
+    make_run: MakeRun, best_metric: str, best_step: int
+) -> None:
+    metrics = {1: 0.5, 2: 0.2, 3: 0.9, 4: 0.5}
+    run = make_run(max_steps=4, validate_every=1, best_metric=best_metric, metrics=metrics)
+    state = run.fit()
+    assert read_best(run.run_dir) == Best(best_step, best_metric, metrics[best_step])
+    assert (state.best_step, state.best_value) == (best_step, metrics[best_step])
+    assert state.best_metrics == {best_metric: metrics[best_step]}
+
+
+def test_an_equal_validation_does_not_replace_the_best(make_run: MakeRun) -> None:
+    assert make_run(max_steps=3, validate_every=1).fit().best_step == 1
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("best_metric", ["loss", "rouge1"])
+def test_a_validation_that_is_not_finite_is_never_the_best(make_run: MakeRun, best_metric: str, bad: float) -> None:
+    metrics = {1: bad, 2: 0.5, 3: bad}
+    run = make_run(max_steps=3, validate_every=1, best_metric=best_metric, metrics=metrics)
+    assert run.fit().best_step == 2
+    assert read_best(run.run_dir) == Best(2, best_metric, 0.5)
+
+
+def test_a_validation_whose_loss_is_nan_is_not_the_best_by_another_metric(make_run: MakeRun) -> None:
+    """Its numbers could not even be saved: JSON has no NaN."""
+    run = make_run(max_steps=2, validate_every=1, best_metric="rouge1", metrics={1: 0.9, 2: 0.1})
+    validate = run.trainer.validate
+    losses = iter([math.nan, 2.0])
+    run.trainer.validate = lambda: Validation({**validate().metrics, "loss": next(losses)})
+    assert run.fit().best_step == 2
+
+
+def test_a_run_whose_every_validation_is_nan_ends_without_a_best(make_run: MakeRun) -> None:
+    run = make_run(max_steps=2, validate_every=1, metrics={1: math.nan, 2: math.nan})
+    assert run.fit().best_step is None
+    assert read_best(run.run_dir) is None
+    assert run.saved == [2]
+
+
+def test_patience_counts_validations_since_the_best_then_saves_and_stops(make_run: MakeRun) -> None:
+    metrics = {1: 0.5, 2: 0.6, 3: 0.4, 4: 0.6, 5: 0.7}
+    run = make_run(validate_every=1, patience=2, metrics=metrics)
+    state = run.fit()
+    assert (state.step, state.stopped_early, state.best_step) == (5, True, 3)
+    assert run.saved == [1, 3, 5]
+    again = make_run(validate_every=1, patience=2, metrics=metrics)
+    assert again.fit().step == 5
+    assert again.updater.seen == [], "a run that stopped early stays stopped"
+
+
+def test_old_checkpoints_go_but_the_best_stays(make_run: MakeRun) -> None:
+    run = make_run(save_every=1, validate_every=1, keep_last=2, metrics={2: 0.1})
+    run.fit()
+    assert run.saved == [2, 7, 8]
+
+
+def test_a_new_best_releases_the_old_one(make_run: MakeRun) -> None:
+    run = make_run(save_every=1, validate_every=1, keep_last=1, metrics={2: 0.2, 5: 0.1})
+    run.fit()
+    assert run.saved == [5, 8]
+
+
+def test_too_many_skipped_updates_in_a_row_end_the_run_with_advice(make_run: MakeRun) -> None:
+    run = make_run(max_skipped_in_a_row=3, save_every=2, skipped={1, 2, 4, 5, 6})
+    with pytest.raises(UserError, match=r"3 updates in a row, up to step 6 \(loss nan\): lower optimizer\.lr"):
+        run.fit()
+    assert run.saved == [2, 4]
+
+
+def test_skipped_updates_are_counted_across_a_resume(make_run: MakeRun) -> None:
+    first = make_run(max_steps=2, skipped={1, 2}, max_skipped_in_a_row=3).fit()
+    assert (first.skipped_updates, first.skipped_in_a_row) == (2, 2)
+    with pytest.raises(UserError, match="up to step 3"):
+        make_run(max_steps=4, skipped={3}, max_skipped_in_a_row=3).fit()
+
+
+def test_a_good_update_ends_a_row_of_skipped_ones(make_run: MakeRun) -> None:
+    state = make_run(max_steps=7, skipped={1, 2, 4, 5}, max_skipped_in_a_row=3).fit()
+    assert (state.skipped_updates, state.skipped_in_a_row) == (4, 0)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_a_resumed_run_goes_on_from_there(make_run: MakeRun, number: int, code: int) -> None:
+    uninterrupted = [(step, [divmod(2 * step - 2 + i, BATCHES_PER_EPOCH) for i in (0, 1)]) for step in range(1, 7)]
+    first = make_run(max_steps=6, accumulate=2, before=lambda step: raise_at(3, step, number))
+    with pytest.raises(Interrupted) as stopped:
+        first.fit()
+    assert stopped.value.code == code
+    assert first.saved == [3], "the update under way is finished, then saved"
+    second = make_run(max_steps=6, accumulate=2)
+    assert second.updater.model.decoder_norm.bias.unique().tolist() == [3.0], "the weights of step 3"
+    assert second.fit().step == 6
+    assert first.updater.seen + second.updater.seen == uninterrupted
+
+
+def test_a_resumed_run_remembers_its_best_and_its_patience(make_run: MakeRun) -> None:
+    metrics = {1: 0.1, 2: 0.5, 3: 0.4, 4: 0.3}
+    make_run(max_steps=2, validate_every=1, patience=3, metrics=metrics).fit()
+    state = make_run(max_steps=8, validate_every=1, patience=3, metrics=metrics).fit()
+    assert (state.step, state.best_step, state.stopped_early) == (4, 1, True)
+
+
+@pytest.mark.parametrize("earlier_reads", range(4))
+def test_wherever_in_the_loop_a_signal_comes_the_run_does_not_end_unsaved(
+    earlier_reads: int, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LateStop(StopRequest):
+        """The signal comes after the loop has looked for one so many times."""
+
+        def __init__(self) -> None:
+            self._reads = count(1)
+
+        def __enter__(self) -> StopRequest:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        @property  # type: ignore[override]
+        def signal_number(self) -> int | None:
+            return signal.SIGTERM if next(self._reads) > earlier_reads else None
+
+    monkeypatch.setattr(trainer_module, "StopRequest", LateStop)
+    run = make_run(max_steps=20)
+    with pytest.raises(Interrupted):
+        run.fit()
+    assert run.saved == [run.updater.seen[-1][0]]
+
+
+def test_handlers_are_given_back_when_training_ends(make_run: MakeRun) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    make_run(max_steps=1).fit()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_empty_run_folder_starts_at_the_beginning(make_run: MakeRun) -> None:
+    assert make_run().trainer.state == TrainerState()
+
+
+def test_a_finished_run_started_again_does_nothing(make_run: MakeRun) -> None:
+    make_run(max_steps=3).fit()
+    again = make_run(max_steps=3)
+    assert again.fit().step == 3
+    assert again.updater.seen == []
+    assert again.reporter.validated == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_steps", 0),
+        ("accumulate", 0),
+        ("keep_last", 0),
+        ("clip_norm", 0.0),
+        ("clip_norm", math.nan),
+        ("label_smoothing", 1.0),
+        ("patience", 0),
+        ("best_metric", "bleu"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_by_name(field: str, value: Any) -> None:
+    TrainingConfig().validate()
+    with pytest.raises(UserError, match=rf"training\.{field} \({value}\)"):
+        TrainingConfig(**{field: value}).validate()
+
+
+def raise_at(wanted: int, step: int, number: int) -> None:
+    if step == wanted:
+        signal.raise_signal(number)
