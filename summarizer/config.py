@@ -62,6 +62,13 @@ class TrainConfig:
     def validate(self) -> None:
         """Raise UserError for the first value that cannot work."""
         _validate_parts(self)
+        if self.run_dir == "":
+            raise UserError("run_dir () must name a folder: try run_dir=outputs/mine, or leave it out")
+        if self.training.best_metric.startswith("rouge") and not self.validation.rouge_examples:
+            raise UserError(
+                f"training.best_metric ({self.training.best_metric}) must be measured, and "
+                "validation.rouge_examples (0) leaves it out: raise that, or set training.best_metric=loss"
+            )
         if self.data.max_source_tokens + self.data.max_target_tokens > self.data.batching.max_tokens:
             raise UserError(
                 f"data.batching.max_tokens ({self.data.batching.max_tokens}) must hold at least one example of "
@@ -184,7 +191,7 @@ def register_schemas() -> None:
 def to_object(composed: DictConfig, schema: type[T]) -> T:
     """What Hydra composed, as a checked object of ``schema``. Raises UserError for anything it cannot be."""
     try:
-        plain = OmegaConf.to_container(composed, resolve=True)
+        plain = OmegaConf.to_container(composed)
         # Merging once more refuses keys that "+key=value" added.
         config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
     except MissingMandatoryValue as error:
@@ -232,10 +239,12 @@ def from_yaml(path: Path) -> TrainConfig:
     try:
         text = path.read_text(encoding="utf-8")
         if "${" in text:
-            raise UserError(f"{path} holds an interpolation (${{...}}), which a saved config never does")
+            raise UserError("it holds an interpolation (${...}), which a saved config never does")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise UserError("it holds a YAML alias (*...), which a saved config never does")
         plain = yaml.safe_load(text)
         return to_object(DictConfig(plain), TrainConfig)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
         raise UserError(f"{path} cannot be read as the config of a run: {reason}") from error
 

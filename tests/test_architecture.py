@@ -123,7 +123,7 @@ def broken_reserves(package: Path) -> list[str]:
 
 def utils_modules(package: Path) -> list[str]:
     return [
-        f"summarizer/{path.relative_to(package)}: name files for what they do, or keep helpers with their user"
+        f"summarizer/{path.relative_to(package)}: name a file for what it does; a helper lives with its user"
         for path in sorted(package.rglob("*.py"))
         if "utils" in path.relative_to(package).with_suffix("").parts
     ]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import NoReturn, TypeVar
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -25,11 +25,18 @@ EXIT_USER_ERROR = 2
 def run(main: Callable[[], None]) -> None:
     """Run a function that ``hydra.main`` decorated and that calls :func:`execute`."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions come to us as they are
+    sys.argv[1:] = [_verbatim(argument) for argument in sys.argv[1:]]
     try:
         main()
         sys.stdout.flush()
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(explain(error))
+    except ValueError as error:
+        if not str(error).startswith("Config group override"):  # Hydra's own, for model=5
+            raise
+        _refuse(f"{error}: name one of the options that --help lists")
+    except KeyboardInterrupt:
+        sys.exit(130)  # what a shell expects of Ctrl-C; a training run saves first and does not come here
     except BrokenPipeError:
         # The reader of our output has seen enough, like `| head` does; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -55,6 +62,8 @@ def explain(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     key = getattr(cause, "full_key", None)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} is not key=value as Hydra reads it; quote the value once more: \"key='value'\""
     if unknown := re.match(r"Key '(.+)' (?:is )?not in '(\w+)'", lines[0]):
         return f"{key or unknown[1]} is not a setting{_suggestion(unknown[1], cause)}"
     if missing := re.match(r"(?:In '.*': )?Could not find '(\w+)/(.+)'", lines[0]):
@@ -65,8 +74,23 @@ def explain(error: Exception) -> str:
     return "; ".join(line for line in lines if not line.startswith("See https")) + "; see --help"
 
 
+def _verbatim(argument: str) -> str:
+    """``text=...`` as one string: the commas, quotes and brackets of an article would be grammar to Hydra.
+
+    Who knows that and quotes it for Hydra gets what the quotes hold.
+    """
+    key, _, value = argument.partition("=")
+    if key != "text" or re.fullmatch(r"""'([^'\\]|\\.)*'|"([^"\\]|\\.)*\"""", value, re.DOTALL):
+        return argument
+    # ${ is the start of a reference to OmegaConf.
+    literal = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+    # To Hydra a backslash is one of its own only before a quote.
+    escaped = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), literal)
+    return f"text='{escaped}'"
+
+
 def _suggestion(name: str, cause: Exception) -> str:
-    known = [str(key) for key in getattr(cause, "parent_node", None) or ()]
+    known = [str(key) for key in getattr(cause, "parent_node", None) or () if key != "hydra"]
     close = difflib.get_close_matches(name.split(".")[-1], known, n=1)
     if close:
         return f"; did you mean {close[0]}?"

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from summarizer.commands.hints import python_command, tensorboard_command
 from summarizer.config import EvaluateConfig
 from summarizer.data.config import DataConfig
 from summarizer.data.example import Example
 from summarizer.data.sources import open_split
+from summarizer.errors import UserError
 from summarizer.evaluation.evaluator import evaluate as score
 from summarizer.evaluation.evaluator import side_by_side
 from summarizer.inference import Summarizer
@@ -27,6 +29,8 @@ def evaluate(config: EvaluateConfig) -> None:
     )
     examples = _read(config, summarizer.config.data)
     output = Path(config.output) if config.output else Path(config.run) / "evaluation" / config.split
+    if output.exists() and not output.is_dir():
+        raise UserError(f"output ({output}) is a file and must be a folder: choose another")
     logger.info(
         "%s, step %s: %s examples of %s, on %s",
         config.run, f"{summarizer.step:,}", f"{len(examples):,}", config.split, summarizer.runtime.describe(),
@@ -40,11 +44,10 @@ def evaluate(config: EvaluateConfig) -> None:
     print(evaluation.table())
     if config.samples:
         print("\n" + side_by_side(evaluation.records, config.samples))
-    logger.info(
-        "\nwritten to %s: metrics.json, predictions.jsonl\nnext:\n"
-        '  python scripts/generate.py run=%s text="An article of your own."\n  tensorboard --logdir %s',
-        output, config.run, config.run,
-    )  # fmt: skip
+    logger.info("\nwritten to %s: metrics.json, predictions.jsonl", output)
+    logger.info("next:")
+    logger.info("  %s", python_command("scripts/generate.py", f"run={config.run}", "input=article.txt"))
+    logger.info("  %s", tensorboard_command(config.run))
 
 
 def _read(config: EvaluateConfig, data: DataConfig) -> list[Example]:

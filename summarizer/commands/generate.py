@@ -29,7 +29,11 @@ class Article:
 def generate(config: GenerateConfig) -> None:
     """Summaries go to standard output or ``config.output``; everything else goes to standard error."""
     configure_logging()
+    if config.output is not None and Path(config.output).is_dir():
+        raise UserError(f"output ({config.output}) is a folder and must be a file: add a name to it")
     articles = read_articles(config)
+    if not articles:
+        raise UserError(f"input ({config.input}) holds no text to summarize: give it at least one line")
     for article in articles:
         if not article.text.strip():
             raise UserError(f"{article.id} holds no text to summarize: give it some, or leave it out")
@@ -40,10 +44,10 @@ def generate(config: GenerateConfig) -> None:
     for article, summary in zip(articles, summaries, strict=True):
         if summary.tokens_read < summary.tokens_total:
             logger.warning(
-                "%s: the model reads %d tokens, so the summary is of the first %.0f%% of the text (%d tokens)",
+                "%s: the model reads %d tokens, so the summary is of the first %d%% of the text (%d tokens)",
                 article.id,
                 summary.tokens_read,
-                100 * summary.tokens_read / summary.tokens_total,
+                100 * summary.tokens_read // summary.tokens_total,
                 summary.tokens_total,
             )
     _write(config, articles, summaries)

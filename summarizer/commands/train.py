@@ -9,6 +9,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from summarizer.checkpoint import RunLock, clean_temporary, read_best, write_bytes_atomically, write_text_atomically
+from summarizer.commands.hints import python_command, tensorboard_command
 from summarizer.commands.preparation import PreparedData, prepare
 from summarizer.config import TrainConfig, flat_settings, from_yaml, to_yaml
 from summarizer.data.loader import BatchLoader
@@ -19,6 +20,8 @@ from summarizer.evaluation.validation import Validator
 from summarizer.inference import CONFIG_FILE, TOKENIZER_FILE
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Runtime, configure_logging, seed_step, set_up
+from summarizer.tokenizer import Tokenizer
+from summarizer.training.interruption import Interrupted
 from summarizer.training.optimizer import build_optimizer
 from summarizer.training.reporting import Reporter
 from summarizer.training.schedule import learning_rate_factor
@@ -48,8 +51,8 @@ def train(config: TrainConfig) -> None:
     runtime = set_up(config.runtime)
     data = prepare(config.data, config.tokenizer)
     run_dir = run_dir if run_dir is not None else _new_run_dir(Path("outputs"))
-    run_dir.mkdir(parents=True, exist_ok=True)
     with RunLock(run_dir):
+        _require_same_tokenizer(run_dir, data.tokenizer)
         clean_temporary(run_dir)
         configure_logging(run_dir / "train.log")
         write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
@@ -83,7 +86,11 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
             run_dir=run_dir,
             state=state,
         )
-        trainer.fit()
+        try:
+            trainer.fit()
+        except Interrupted:
+            logger.info("stopped and saved after step %d; the same command continues", state.step)
+            raise
         best = read_best(run_dir)
         if best is not None:
             reporter.finish(flat_settings(config), {f"best_{best.metric}": best.value})
@@ -167,6 +174,16 @@ def _require_same_run(run_dir: Path, config: TrainConfig) -> None:
         )
 
 
+def _require_same_tokenizer(run_dir: Path, tokenizer: Tokenizer) -> None:
+    """The weights of a run belong to its tokenizer, which other texts under the same settings would replace."""
+    path = run_dir / TOKENIZER_FILE
+    if path.exists() and Tokenizer.load(path).fingerprint != tokenizer.fingerprint:
+        raise UserError(
+            f"run_dir ({run_dir}) holds a run with another tokenizer, for the training texts or tokenizer.path have "
+            "changed since: bring them back to continue it, or choose another run_dir"
+        )
+
+
 def _start_table(
     config: TrainConfig,
     run_dir: Path,
@@ -187,7 +204,7 @@ def _start_table(
         "updates": f"{config.training.max_steps:,} of about {tokens_per_update:,.0f} tokens: {epochs:.1f} epochs",
         "device": runtime.describe(),
         "run folder": f"{run_dir}" + (f", continued after step {state.step:,}" if state.step else ""),
-        "watch": f"tensorboard --logdir {run_dir}",
+        "watch": tensorboard_command(run_dir),
     }
     return "\n".join([data.report, *(f"{name:<10} {value}" for name, value in rows.items())])
 
@@ -207,8 +224,8 @@ def _end_table(run_dir: Path, state: TrainerState) -> str:
         ]
     lines += [
         "next:",
-        f"  python scripts/evaluate.py run={run_dir}",
-        f"  python scripts/generate.py run={run_dir} input=article.txt",
-        f"  tensorboard --logdir {run_dir}",
+        f"  {python_command('scripts/evaluate.py', f'run={run_dir}')}",
+        f"  {python_command('scripts/generate.py', f'run={run_dir}', 'input=article.txt')}",
+        f"  {tensorboard_command(run_dir)}",
     ]
     return "\n".join(lines)

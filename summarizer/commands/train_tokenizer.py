@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from summarizer.checkpoint import write_bytes_atomically
+from summarizer.commands.hints import python_command
 from summarizer.commands.preparation import obtain_tokenizer
 from summarizer.config import TrainTokenizerConfig
 from summarizer.data.sources import open_split
@@ -27,4 +28,5 @@ def train_tokenizer(config: TrainTokenizerConfig) -> None:
     example = next(iter(split)).summary.splitlines()[0]
     logger.info("%s holds %d pieces; for example:", output, tokenizer.vocab_size)
     logger.info("  %s", " ".join(tokenizer.pieces(tokenizer.encode(example))))
-    logger.info("next:\n  python scripts/train.py data=%s tokenizer.path=%s", config.data.name, output)
+    settings = (f"data={config.data.name}", f"tokenizer.path={output}")
+    logger.info("next:\n  %s", python_command("scripts/train.py", *settings))

@@ -94,6 +94,7 @@ class Trainer:
         self.reporter = reporter
         self.run_dir = run_dir
         self.state = state
+        self.saved_step: int | None = None
 
     def fit(self) -> TrainerState:
         """Train to the end. Raises Interrupted, everything saved, if the process is asked to stop."""
@@ -167,6 +168,9 @@ class Trainer:
         return value < best if self.config.best_metric in BEST_IS_LOWEST else value > best
 
     def _save(self) -> None:
+        """Once per step, though the step may be the best, the last and a regular one."""
+        if self.saved_step == self.state.step:
+            return
         model, optimizer = self.updater.model, self.updater.optimizer
         with self.reporter.paused():
             save_checkpoint(
@@ -176,6 +180,7 @@ class Trainer:
                 trainer_tensors=optimizer_tensors(model, optimizer),
                 trainer_state={"state": self.state.to_plain(), "scaler": self.updater.scaler.state_dict()},
             )
+        self.saved_step = self.state.step
         protect = () if self.state.best_step is None else (self.state.best_step,)
         prune(self.run_dir, keep_last=self.config.keep_last, protect=protect)
 
@@ -185,7 +190,12 @@ def resume(run_dir: Path, updater: Updater) -> TrainerState:
     checkpoint: Checkpoint | None = load_latest(run_dir)
     if checkpoint is None:
         return TrainerState()
-    updater.model.load_weights(checkpoint.model)
+    try:
+        updater.model.load_weights(checkpoint.model)
+    except ValueError as error:
+        raise UserError(
+            f"{checkpoint.path} is of another run: {error}; remove it, or choose another run_dir"
+        ) from error
     restore_optimizer(updater.model, updater.optimizer, checkpoint.trainer_tensors)
     updater.scaler.load_state_dict(checkpoint.trainer_state["scaler"])
     return TrainerState.from_plain(checkpoint.trainer_state["state"])

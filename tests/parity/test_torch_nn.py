@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def test_attention(model: Transformer, kind: str) -> None:
     query_BTD = inputs(5, seed=0)
     if kind == "padding":
         source_BSD = inputs(6, seed=1)
-        settings = {"mask_BTS": MASK_BS[:, None]}
+        settings: dict[str, Any] = {"mask_BTS": MASK_BS[:, None]}
         their_settings = {"key_padding_mask": ~MASK_BS}
     else:
         source_BSD = query_BTD
@@ -127,10 +128,10 @@ def test_the_whole_model(model: Transformer) -> None:
     theirs = nn.Transformer(
         WIDTH, HEADS, 2, 3, HIDDEN, dropout=0.0, batch_first=True, norm_first=True, dtype=torch.float64
     )
-    for ours, layer in zip(model.encoder_layers, theirs.encoder.layers, strict=True):
-        copy_encoder_layer(ours, layer)
-    for ours, layer in zip(model.decoder_layers, theirs.decoder.layers, strict=True):
-        copy_decoder_layer(ours, layer)
+    for encoder_layers in zip(model.encoder_layers, theirs.encoder.layers, strict=True):
+        copy_encoder_layer(*encoder_layers)
+    for decoder_layers in zip(model.decoder_layers, theirs.decoder.layers, strict=True):
+        copy_decoder_layer(*decoder_layers)
     theirs.encoder.norm.load_state_dict(model.encoder_norm.state_dict())
     theirs.decoder.norm.load_state_dict(model.decoder_norm.state_dict())
 

@@ -73,7 +73,8 @@ def _mix(attention: MultiHeadAttention, query_D: Tensor, source_SD: Tensor, mask
             mixed_U = mixed_U + share * value_U
             total = total + share
         heads.append(mixed_U / total if seen else mixed_U)
-    return attention.output(torch.cat(heads))
+    output_D: Tensor = attention.output(torch.cat(heads))
+    return output_D
 
 
 def gradients(attention: MultiHeadAttention, output_BTD: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:

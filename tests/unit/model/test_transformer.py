@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from summarizer.model.config import TransformerConfig
@@ -139,7 +139,7 @@ def test_tied_embeddings_are_one_parameter_and_untied_ones_are_three(tiny_model:
 def test_every_parameter_learns(tiny_model: MakeModel, tie_embeddings: bool) -> None:
     model = tiny_model(tie_embeddings=tie_embeddings, **DIFFERENT_HEADS)
     logits_BTV = model.project(model(random_ids(2, 6), torch.ones(2, 6).bool(), random_ids(2, 5, seed=1)))
-    logits_BTV.logsumexp(-1).sum().backward()
+    torch.autograd.backward(logits_BTV.logsumexp(-1).sum())
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         # The same number added to all of a query's scores changes no softmax: the keys' bias cannot learn.
@@ -195,6 +195,19 @@ def test_a_new_model_knows_nothing_and_is_not_sure_of_it(num_layers: int, tie_em
     target_BT = (input_BT + torch.randint(1, vocab_size, (8, 12))) % vocab_size
     loss = F.cross_entropy(logits_BTV.flatten(0, 1), target_BT.flatten()).item()
     assert math.log(vocab_size) - 0.2 < loss < math.log(vocab_size) + 1.0
+
+
+def test_depth_does_not_make_the_stream_of_a_new_model_grow() -> None:
+    spreads = []
+    for num_layers in (1, 12):
+        torch.manual_seed(0)
+        config = TransformerConfig(width=64, num_heads=2, encoder_layers=num_layers)
+        model = Transformer(config, VOCABULARY).eval()
+        given: list[Tensor] = []
+        model.encoder_norm.register_forward_hook(lambda module, inputs, output, given=given: given.append(inputs[0]))
+        model.encode(random_ids(4, 9), torch.ones(4, 9).bool())
+        spreads.append(given[0].std().item())
+    assert spreads[1] == pytest.approx(spreads[0], rel=0.15)
 
 
 def test_dropout_acts_in_training_only(tiny_model: MakeModel) -> None:

@@ -75,7 +75,7 @@ def test_logits_of_a_whole_batch_never_exist(
     assert projected[:3] == [4, 4, 2], "10 real tokens of 18 positions, four at a time"
     assert kept == 0, "logits are recomputed, not kept"
     projected.clear()
-    sums.loss.backward()
+    torch.autograd.backward(sums.loss)
     assert sum(projected) == 10
     assert max(projected) == 4
 
@@ -116,7 +116,7 @@ def test_nan_at_padded_positions_reaches_neither_loss_nor_gradient(make_batch: C
     output_BTD = output_BTD.masked_fill(~real_BT[..., None], torch.nan).requires_grad_()
     model = FakeTransformer(output_BTD)
     sums = batch_loss(model, batch, label_smoothing=0.1)  # type: ignore[arg-type]
-    sums.loss.backward()
+    torch.autograd.backward(sums.loss)
     assert all(map(torch.isfinite, (sums.loss, sums.nll)))
     assert output_BTD.grad is not None
     assert (output_BTD.grad[~real_BT] == 0).all()
@@ -135,6 +135,14 @@ def test_bf16_stays_close_to_fp32_and_sums_in_fp32(
     assert rounded.loss.dtype is torch.float32
     torch.testing.assert_close(rounded.loss, exact.loss, rtol=3e-3, atol=0)
     torch.testing.assert_close(rounded.nll, exact.nll, rtol=3e-3, atol=0)
+
+
+def test_rounded_logits_are_summed_without_more_rounding(rows_per_chunk: int) -> None:
+    vocabulary, hidden_ND, target_N = problem()
+    vocabulary, hidden_ND = vocabulary.bfloat16(), hidden_ND.bfloat16()
+    expected = F.cross_entropy(vocabulary(hidden_ND).float(), target_N, label_smoothing=0.1, reduction="sum")
+    sums = chunked_cross_entropy(hidden_ND, target_N, vocabulary, label_smoothing=0.1)
+    torch.testing.assert_close(sums.loss, expected)
 
 
 class FakeTransformer(nn.Module):

@@ -17,6 +17,7 @@ from summarizer.data.batch import Batch
 from summarizer.model.masks import length_mask
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Precision, Runtime
+from summarizer.training.loss import LossSums, batch_loss
 from summarizer.training.step import Updater
 
 ModelMaker = Callable[..., Transformer]
@@ -116,17 +117,13 @@ def test_an_infinite_loss_is_skipped_even_if_its_gradient_is_finite(
     make_updater: UpdaterMaker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from summarizer.training import step as step_module
-
-    original = step_module.batch_loss
-
-    def infinite(*args: Any, **kwargs: Any) -> Any:
-        sums = original(*args, **kwargs)
+    def infinite(*args: Any, **kwargs: Any) -> LossSums:
+        sums = batch_loss(*args, **kwargs)
         return replace(sums, loss=sums.loss + math.inf)
 
     model = make_model()
     before = weights(model)
-    monkeypatch.setattr(step_module, "batch_loss", infinite)
+    monkeypatch.setattr("summarizer.training.step.batch_loss", infinite)
     report = make_updater(model)(1, [make_batch(LENGTHS)])
     assert report.skipped
     assert math.isfinite(report.gradient_norm)
@@ -218,7 +215,8 @@ def poisoned_loss(model: Transformer) -> Any:
 
 
 def poisoned_gradient(model: Transformer) -> Any:
-    return model.decoder_norm.weight.register_hook(lambda gradient: gradient * math.nan)
+    weight = model.decoder_norm.weight
+    return weight.register_hook(lambda gradient: gradient * math.nan)  # type: ignore[no-untyped-call]
 
 
 def weights(model: Transformer) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,8 +18,7 @@ from summarizer.checkpoint.run_folder import step_of
 from summarizer.data.loader import Position
 from summarizer.errors import UserError
 from summarizer.model.transformer import Transformer
-from summarizer.training import trainer as trainer_module
-from summarizer.training.interruption import Interrupted, StopRequest
+from summarizer.training.interruption import Interrupted
 from summarizer.training.optimizer import OptimizerConfig, build_optimizer
 from summarizer.training.state import TrainerState
 from summarizer.training.step import StepReport
@@ -85,15 +84,14 @@ class Run:
         **settings: Any,
     ) -> None:
         self.run_dir = run_dir
-        self.updater: Any = FakeUpdater(model, before, skipped or set())
-        self.reporter: Any = FakeReporter()
-        loader: Any = FakeLoader()
+        self.updater = cast(Any, FakeUpdater(model, before, skipped or set()))
+        self.reporter = cast(Any, FakeReporter())
         values = {"max_steps": 8, "validate_every": 1000, "save_every": 1000, "keep_last": 100, **settings}
         self.config = TrainingConfig(**values)
         self.trainer = Trainer(
             self.config,
             updater=self.updater,
-            loader=loader,
+            loader=cast(Any, FakeLoader()),
             validate=lambda: self.validation(metrics or {}),
             reporter=self.reporter,
             run_dir=run_dir,
@@ -253,23 +251,23 @@ def test_a_resumed_run_remembers_its_best_and_its_patience(make_run: MakeRun) ->
 def test_wherever_in_the_loop_a_signal_comes_the_run_does_not_end_unsaved(
     earlier_reads: int, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class LateStop(StopRequest):
+    class LateStop:
         """The signal comes after the loop has looked for one so many times."""
 
         def __init__(self) -> None:
             self._reads = count(1)
 
-        def __enter__(self) -> StopRequest:
+        def __enter__(self) -> LateStop:
             return self
 
         def __exit__(self, *_: object) -> None:
             pass
 
-        @property  # type: ignore[override]
+        @property
         def signal_number(self) -> int | None:
             return signal.SIGTERM if next(self._reads) > earlier_reads else None
 
-    monkeypatch.setattr(trainer_module, "StopRequest", LateStop)
+    monkeypatch.setattr("summarizer.training.trainer.StopRequest", LateStop)
     run = make_run(max_steps=20)
     with pytest.raises(Interrupted):
         run.fit()

@@ -1,0 +1,70 @@
+"""Runs the commands as their scripts do, in this process or in one of their own; and one small trained run."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from running import REPOSITORY, Command, Outcome, TrainedRun, run_in_subprocess
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Runs a script in this process, which spares it the seconds of importing; its working directory is empty."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the scripts set it: put it back afterwards
+
+    def run(script: str, *arguments: str, stdin: bytes = b"") -> Outcome:
+        path = str(REPOSITORY / "scripts" / f"{script}.py")
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        GlobalHydra.instance().clear()
+        capsys.readouterr()
+        status = 0
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as leaving:
+            assert isinstance(leaving.code, int)
+            status = leaving.code
+        finally:
+            GlobalHydra.instance().clear()
+        out, err = capsys.readouterr()
+        return Outcome(status, out, err)
+
+    return run
+
+
+@pytest.fixture
+def accepted(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The config that a script would run its command with; fails unless the command line gives a valid one."""
+
+    def run(script: str, *arguments: str) -> Any:
+        configs: list[Any] = []
+        module = importlib.import_module(f"summarizer.commands.{script}")
+        monkeypatch.setattr(module, script, configs.append)
+        outcome = command(script, *arguments)
+        assert outcome.status == 0, outcome.err
+        (config,) = configs
+        return config
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """``experiment=smoke``, trained once by the real command. Look, do not touch: tests share it."""
+    folder = tmp_path_factory.mktemp("smoke")
+    run_dir, cache = folder / "run", folder / "cache"
+    arguments = ["experiment=smoke", f"run_dir={run_dir}", f"data.cache_dir={cache}"]
+    outcome = run_in_subprocess("train", *arguments, cwd=folder)
+    assert outcome.status == 0, outcome.err
+    return TrainedRun(run_dir, cache, arguments, outcome)
