@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from summarizer.checkpoint import write_bytes_atomically
 from summarizer.data.config import DataConfig
 from summarizer.data.encoding import EncodedDataset, count_shared_documents, encode_split
 from summarizer.data.sources import Split, open_split
+from summarizer.errors import UserError
 from summarizer.tokenizer import Tokenizer, TokenizerConfig
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class PreparedData:
 def prepare(data: DataConfig, tokenizer_config: TokenizerConfig) -> PreparedData:
     """Tokenizer and encoded splits, from the cache where possible. Raises UserError for unusable data."""
     splits = {name: open_split(data, name) for name in ("train", "validation")}
+    splits |= _test_split(data)
     tokenizer = obtain_tokenizer(tokenizer_config, splits["train"], Path(data.cache_dir))
     encoded = {name: _encode(split, tokenizer, data) for name, split in splits.items()}
     return PreparedData(
@@ -39,8 +41,16 @@ def prepare(data: DataConfig, tokenizer_config: TokenizerConfig) -> PreparedData
         validation_split=splits["validation"],
         train=encoded["train"],
         validation=encoded["validation"],
-        report=_report(splits, encoded, data),
+        report=_report(encoded, data),
     )
+
+
+def _test_split(data: DataConfig) -> dict[str, Split]:
+    """The test split, if there is one: training only looks whether its documents are among those to learn from."""
+    try:
+        return {"test": open_split(data, "test")}
+    except UserError:
+        return {}
 
 
 def obtain_tokenizer(config: TokenizerConfig, train: Split, cache_dir: Path) -> Tokenizer:
@@ -73,20 +83,25 @@ def _encode(split: Split, tokenizer: Tokenizer, data: DataConfig) -> EncodedData
     )
 
 
-def _report(splits: dict[str, Split], encoded: dict[str, EncodedDataset], data: DataConfig) -> str:
-    lines = [f"data {data.name}"]
+def _report(encoded: Mapping[str, EncodedDataset], data: DataConfig) -> str:
+    """For people: how many examples, how long, how much of them the model reads, and what was left out."""
+    lines = [f"data {data.name:<11} examples   document tokens           cut   summary tokens            cut"]
     for name, dataset in encoded.items():
         report = dataset.report
-        sources, targets = report.source_length_quantiles, report.target_length_quantiles
         lines.append(
-            f"  {name:<10} {report.rows:>9,} examples"
-            f"  document tokens {sources['50%']:,} (95% below {sources['95%']:,}),"
-            f" {report.sources_truncated / report.rows:.1%} cut"
-            f"  summary tokens {targets['50%']:,} (95% below {targets['95%']:,}),"
-            f" {report.targets_truncated / report.rows:.1%} cut"
+            f"  {name:<10} {report.rows:>11,}   "
+            f"{_lengths(report.source_length_quantiles):<22} {report.sources_truncated / report.rows:>6.1%}   "
+            f"{_lengths(report.target_length_quantiles):<22} {report.targets_truncated / report.rows:>6.1%}"
         )
-        if splits[name].report.rows_skipped:
-            lines.append(f"             {splits[name].report}")
-    shared = count_shared_documents(encoded["train"], encoded["validation"])
-    lines.append(f"  {shared} documents of validation are in train, word for word")
+        if report.rows_skipped:
+            reasons = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(report.rows_skipped.items()))
+            lines.append(f"             {sum(report.rows_skipped.values()):,} rows skipped ({reasons})")
+    for name, dataset in encoded.items():
+        shared = count_shared_documents(encoded["train"], dataset)
+        if name != "train" and shared:
+            lines.append(f"  warning: {shared:,} documents of {name} are in train too, word for word")
     return "\n".join(lines)
+
+
+def _lengths(quantiles: Mapping[str, int]) -> str:
+    return f"{quantiles['50%']:,} (95% below {quantiles['95%']:,})"

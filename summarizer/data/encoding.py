@@ -24,12 +24,13 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from summarizer.data.example import EncodedExample, Example
+from summarizer.data.sources import ReadReport
 from summarizer.errors import UserError
 from summarizer.tokenizer import END_ID, Tokenizer
 
 logger = logging.getLogger(__name__)
 
-_FORMAT_VERSION = 1  # raise it whenever the same texts would be stored differently
+_FORMAT_VERSION = 2  # raise it whenever the same texts would be stored differently
 _CHUNK = 1024  # examples encoded at once
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _COLUMNS = {"source": "<i4", "target": "<i4", "id": "|u1"}  # name -> type of the values; ids are UTF-8
@@ -45,6 +46,9 @@ class TextSplit(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def report(self) -> ReadReport: ...
+
     def __iter__(self) -> Iterator[Example]: ...
 
     def content_hash(self) -> str: ...
@@ -52,9 +56,10 @@ class TextSplit(Protocol):
 
 @dataclass(frozen=True)
 class EncodingReport:
-    """What truncation did to a split. Lengths are in tokens, before truncation, without the end token."""
+    """What reading and truncation did to a split. Lengths are in tokens, before truncation, without the end token."""
 
-    rows: int
+    rows: int  # that became examples
+    rows_skipped: dict[str, int]  # why rows were left out -> how many
     sources_truncated: int
     targets_truncated: int
     source_tokens_kept: float  # share of all document tokens that the model can read
@@ -121,7 +126,7 @@ def encode_split(
         writer = _Writer(writing, tokenizer, max_source_tokens, max_target_tokens)
         writer.write(split, cache_dir)
         with _explaining_disk_errors(cache_dir):
-            writer.finish(fingerprint)
+            writer.finish(fingerprint, split.report)
             _publish(writing, folder)
     return EncodedDataset(folder)
 
@@ -193,12 +198,13 @@ class _Writer:
         if not self._source.chunks:
             raise UserError(f"the {split.name} split is empty but must have rows; check data.path and data.limit")
 
-    def finish(self, fingerprint: str) -> None:
+    def finish(self, fingerprint: str, reading: ReadReport) -> None:
         """Write ``meta.json`` and make everything durable."""
         sources_truncated, source_kept, source_quantiles = self._source.summary()
         targets_truncated, target_kept, target_quantiles = self._target.summary()
         report = EncodingReport(
             rows=sum(map(len, self._source.chunks)),
+            rows_skipped=reading.reasons,
             sources_truncated=sources_truncated,
             targets_truncated=targets_truncated,
             source_tokens_kept=source_kept,

@@ -48,7 +48,7 @@ def test_training_tells_on_standard_error_how_it_goes_and_what_comes_next(smoke:
 
 def test_training_logs_each_window_and_validation(smoke: TrainedRun) -> None:
     rows = [json.loads(line) for line in (smoke.folder / "metrics.jsonl").read_text().splitlines()]
-    steps = {kind: [row["step"] for row in rows if row["kind"] == kind] for kind in ("train", "validation")}
+    steps = {kind: [row["step"] for row in rows if kind in row] for kind in ("train", "validation")}
     assert steps == {"train": [2, 4, 6, 8, 10], "validation": [5, 10]}
 
 

@@ -122,9 +122,7 @@ def tree_paths(tree: str) -> Iterator[str]:
 
 
 def test_the_tree_reader_finds_what_is_missing() -> None:
-    tree = (
-        "summarizer/   the package\n  model/      tensors\n    attention.py, nothing.py   two\nscripts/\n  train.py\n"
-    )
+    tree = "summarizer/   the package\n  model/\n    attention.py, nothing.py   two\nscripts/\n  train.py\n"
     paths = list(tree_paths(tree))
     assert [path for path in paths if not _exists(path)] == ["summarizer/model/nothing.py"]
     assert "scripts/train.py" in paths

@@ -4,7 +4,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from summarizer.data import encoding
 from summarizer.data.encoding import EncodedDataset, count_shared_documents, encode_split
 from summarizer.data.example import Example
+from summarizer.data.sources import ReadReport
 from summarizer.errors import UserError
 from summarizer.tokenizer import END_ID, Tokenizer, TokenizerConfig
 
@@ -31,6 +32,7 @@ class FakeSplit:
     examples: Sequence[Example]
     name: str = "train"
     fail_after: int | None = None
+    report: ReadReport = field(default_factory=lambda: ReadReport(rows_read=9, rows_skipped=2, reasons={"is null": 2}))
 
     def __iter__(self) -> Iterator[Example]:
         for i, example in enumerate(self.examples):
@@ -116,6 +118,7 @@ def test_the_report_counts_what_truncation_took_away(tmp_path: Path) -> None:
     report = encode(tmp_path).report
     lengths = np.array([len(TOKENIZER.encode(example.document)) for example in EXAMPLES])
     assert report.rows == len(EXAMPLES)
+    assert report.rows_skipped == {"is null": 2}
     assert report.sources_truncated == (lengths > MAX_SOURCE - 1).sum() > 0
     assert report.source_tokens_kept == np.minimum(lengths, MAX_SOURCE - 1).sum() / lengths.sum()
     assert report.source_length_quantiles["0%"] == lengths.min()

@@ -13,6 +13,7 @@ from summarizer.data.encoding import EncodedDataset, encode_split
 from summarizer.data.example import Example
 from summarizer.data.loader import BatchLoader, Position
 from summarizer.data.sampler import BatchingConfig
+from summarizer.data.sources import ReadReport
 from summarizer.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer, TokenizerConfig
 
 EXAMPLES = [Example(str(i), f"document {i} " + "word " * (i % 13), f"summary {i}") for i in range(30)]
@@ -21,6 +22,7 @@ BATCHING = BatchingConfig(max_tokens=200, length_step=4, pool_batches=3)
 
 class FakeSplit:
     name = "train"
+    report = ReadReport()
 
     def __iter__(self) -> Iterator[Example]:
         return iter(EXAMPLES)

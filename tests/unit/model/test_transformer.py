@@ -201,7 +201,7 @@ def test_depth_does_not_make_the_stream_of_a_new_model_grow() -> None:
     spreads = []
     for num_layers in (1, 12):
         torch.manual_seed(0)
-        config = TransformerConfig(width=64, num_heads=2, encoder_layers=num_layers)
+        config = TransformerConfig(width=64, num_heads=2, encoder_layers=num_layers, decoder_layers=num_layers)
         model = Transformer(config, VOCABULARY).eval()
         given: list[Tensor] = []
         model.encoder_norm.register_forward_hook(lambda module, inputs, output, given=given: given.append(inputs[0]))
