@@ -52,6 +52,7 @@ def test_training_logs_each_window_and_validation(smoke: TrainedRun) -> None:
     assert steps == {"train": [2, 4, 6, 8, 10], "validation": [5, 10]}
 
 
+@pytest.mark.slow
 def test_repeating_a_finished_command_says_so_and_changes_no_checkpoint(
     command: Command, tmp_path: Path, smoke: TrainedRun
 ) -> None:
@@ -66,6 +67,7 @@ def test_repeating_a_finished_command_says_so_and_changes_no_checkpoint(
     assert contents(run_dir / "checkpoints") == before
 
 
+@pytest.mark.slow
 def test_more_steps_continue_a_finished_run(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:
     run_dir = tmp_path / "run"
     shutil.copytree(smoke.folder, run_dir)
@@ -76,6 +78,7 @@ def test_more_steps_continue_a_finished_run(command: Command, tmp_path: Path, sm
     assert (run_dir / "checkpoints" / "step-0000012").is_dir()
 
 
+@pytest.mark.slow
 def test_training_without_a_run_dir_makes_one_under_outputs(
     command: Command, tmp_path: Path, smoke: TrainedRun
 ) -> None:
@@ -137,6 +140,7 @@ def test_a_run_folder_alone_is_enough_wherever_it_is(command: Command, tmp_path:
     assert (elsewhere / "evaluation" / "test" / "metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_other_data_can_be_scored(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:
     rows = [{"id": "mine", "document": "The bridge is shut. Ferries run.", "summary": "No bridge."}]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) for row in rows))
@@ -163,12 +167,14 @@ def test_only_the_summary_is_on_standard_output_however_the_text_is_given(
     assert json.loads(listed.out)["summary"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["'a, b'", '"a, b"'])
 def test_a_text_quoted_for_hydra_loses_these_quotes(text: str, command: Command, smoke: TrainedRun) -> None:
     run = f"run={smoke.folder}"
     assert command("generate", run, f"text={text}").out == command("generate", run, "text=a, b").out
 
 
+@pytest.mark.slow
 def test_a_list_of_articles_becomes_a_list_of_summaries_in_their_order(
     command: Command, tmp_path: Path, smoke: TrainedRun
 ) -> None:
@@ -193,6 +199,7 @@ def test_a_text_too_long_for_the_model_is_summarized_with_a_warning(command: Com
     assert f"reads 255 tokens, so the summary is of the first {100 * 255 // tokens}% of" in warning
 
 
+@pytest.mark.slow
 def test_settings_of_decoding_replace_those_of_the_run_one_by_one(
     command: Command, tmp_path: Path, smoke: TrainedRun
 ) -> None:
@@ -204,6 +211,7 @@ def test_settings_of_decoding_replace_those_of_the_run_one_by_one(
     assert len(summarizer.generator._tokenizer.encode(short)) <= 3 < len(summarizer.generator._tokenizer.encode(full))
 
 
+@pytest.mark.slow
 def test_sampling_depends_on_its_seed_alone(command: Command, smoke: TrainedRun) -> None:
     arguments = [f"run={smoke.folder}", f"text={TEXT}", "decoding=sample", "decoding.max_tokens=16"]
     first, again, other = (command("generate", *arguments, f"decoding.seed={seed}") for seed in (1, 1, 2))
@@ -217,6 +225,7 @@ def test_a_checkpoint_can_be_chosen(smoke: TrainedRun) -> None:
     assert Summarizer.from_run(smoke.folder, checkpoint="last").step == 10
 
 
+@pytest.mark.slow
 def test_a_tokenizer_trained_by_itself_serves_a_training(command: Command, tmp_path: Path) -> None:
     file, cache = tmp_path / "new" / "tokenizer.model", f"data.cache_dir={tmp_path / 'cache'}"
     few = ["data.limit.train=64", "tokenizer.vocab_size=500", "tokenizer=unigram"]

@@ -73,6 +73,7 @@ def test_the_defaults_of_every_command_are_valid(command: str) -> None:
     composed(command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [group for group in GROUPS["train"] if group != "experiment"])
 def test_an_option_chosen_on_the_command_line_wins_over_the_experiment(group: str) -> None:
     """What the option's file says is what the run gets, but for what the experiment sets one by one."""
@@ -114,6 +115,7 @@ def test_the_help_lists_the_options_that_exist(command: str) -> None:
     assert listed == {group: ", ".join(options(group)) for group in GROUPS[command]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", GROUPS)
 def test_the_help_shows_every_setting(script: str, command: Callable[..., Any]) -> None:
     outcome = command(script, "--help")
