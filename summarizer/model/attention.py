@@ -1,11 +1,11 @@
-"""Scaled dot-product attention over several heads: queries, keys and values in, mixed values out (Vaswani et al. 2017).
+"""Attention over several heads: queries, keys and values in, mixed values out (Vaswani et al. 2017).
 
-The fast path is PyTorch's fused kernel; the explicit path gives the same numbers and the weights too.
+How much a query cares for a key is up to a score function. Dot products run on PyTorch's fused kernel; the explicit
+path, which others take, gives the same numbers and the weights too.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from summarizer.model.masks import causal_mask
+from summarizer.model.scoring import DotProductScore, ScoreFunction
 
 
 class KeysValues(NamedTuple):
@@ -23,21 +24,24 @@ class KeysValues(NamedTuple):
 
 
 class MultiHeadAttention(nn.Module):
-    """Split into heads, score, softmax, mix, join.
+    """Split into heads, score, softmax, mix, join. One head is the plain mechanism.
 
     A query that may attend to nothing gets zeros before the output projection, and sends zero gradients back.
 
     :param width: size D of the queries, of what is attended to, and of the output.
     :param key_dim: size of one head's queries and keys.
     :param value_dim: size of one head's values.
+    :param score: built for these heads.
     :param dropout: probability of dropping an attention weight during training.
     """
 
-    def __init__(self, *, width: int, num_heads: int, key_dim: int, value_dim: int, dropout: float) -> None:
+    def __init__(
+        self, *, width: int, num_heads: int, key_dim: int, value_dim: int, score: ScoreFunction, dropout: float
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
-        self.scale = 1 / math.sqrt(key_dim)
+        self.score = score
         self.query = nn.Linear(width, num_heads * key_dim)
         self.key = nn.Linear(width, num_heads * key_dim)
         self.value = nn.Linear(width, num_heads * value_dim)
@@ -65,15 +69,22 @@ class MultiHeadAttention(nn.Module):
         causal: bool = False,
     ) -> Tensor:
         """The rest of :meth:`forward`, for keys and values that are at hand: output_BTD."""
-        mixed_BHTU = F.scaled_dot_product_attention(
-            self._split_heads(self.query(query_BTD)),
-            keys_values.key_BHSK,
-            keys_values.value_BHSU,
-            attn_mask=None if mask_BTS is None else mask_BTS.unsqueeze(-3),
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=causal,
-            scale=self.scale,
-        )
+        query_BHTK = self._split_heads(self.query(query_BTD))
+        key_BHSK, value_BHSU = keys_values
+        if isinstance(self.score, DotProductScore):
+            mixed_BHTU = F.scaled_dot_product_attention(
+                self.score.transform(query_BHTK),
+                key_BHSK,
+                value_BHSU,
+                attn_mask=None if mask_BTS is None else mask_BTS.unsqueeze(-3),
+                dropout_p=self.dropout if self.training else 0.0,
+                is_causal=causal,
+                scale=self.score.scale,
+            )
+        else:
+            weights_BHTS = self._share_out(query_BHTK, key_BHSK, mask_BTS=mask_BTS, causal=causal)
+            weights_BHTS = F.dropout(weights_BHTS, self.dropout, self.training)
+            mixed_BHTU = weights_BHTS.to(value_BHSU.dtype) @ value_BHSU
         mixed_BTX = mixed_BHTU.transpose(1, 2).flatten(2)
         output_BTD: Tensor = self.output(mixed_BTX)
         return output_BTD
@@ -84,7 +95,11 @@ class MultiHeadAttention(nn.Module):
         """weights_BHTS: how each query shares its attention out. Rows sum to one, or to zero if all is masked."""
         query_BHTK = self._split_heads(self.query(query_BTD))
         key_BHSK = self._split_heads(self.key(source_BSD))
-        scores_BHTS = self.scale * query_BHTK @ key_BHSK.transpose(-1, -2)
+        return self._share_out(query_BHTK, key_BHSK, mask_BTS=mask_BTS, causal=causal)
+
+    def _share_out(self, query_BHTK: Tensor, key_BHSK: Tensor, *, mask_BTS: Tensor | None, causal: bool) -> Tensor:
+        """weights_BHTS, float32 at least."""
+        scores_BHTS: Tensor = self.score(query_BHTK, key_BHSK)
         if causal:
             mask_BTS = causal_mask(scores_BHTS.shape[-1], scores_BHTS.device)
         return masked_softmax(scores_BHTS, None if mask_BTS is None else mask_BTS.unsqueeze(-3))
@@ -97,8 +112,10 @@ class MultiHeadAttention(nn.Module):
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     """Softmax over the last dimension among the positions where ``mask`` is True; all zeros where none is.
 
+    Half-precision scores give weights in float32, for a thousand small weights do not sum to one otherwise.
     The lowest finite number stands for "never", because -inf in a whole row would make its gradient NaN.
     """
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if mask is None:
         return scores.softmax(dim=-1)
     lowest = torch.finfo(scores.dtype).min

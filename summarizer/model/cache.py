@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from summarizer.model.attention import KeysValues
+from summarizer.model.config import AttentionShape
 
 _FIRST_ROOM = 32  # positions allocated at first; doubled whenever they are used up
 
@@ -47,17 +48,27 @@ class DecoderCache:
         self.length = 0
 
     @classmethod
-    def empty(cls, cross: list[KeysValues], source_mask_BS: Tensor, *, num_beams: int, max_length: int) -> DecoderCache:
-        """A cache with nothing decoded yet, given each layer's cross-attention keys and values."""
+    def empty(
+        cls,
+        own: AttentionShape,
+        cross: list[KeysValues],
+        source_mask_BS: Tensor,
+        *,
+        num_beams: int,
+        max_length: int,
+    ) -> DecoderCache:
+        """A cache with nothing decoded yet.
+
+        :param own: sizes of the decoder's self-attentions.
+        :param cross: each layer's keys and values of the encoder output.
+        """
         layers = []
-        for key_BHSK, value_BHSU in cross:
-            batch, heads = key_BHSK.shape[:2]
-            room = min(_FIRST_ROOM, max_length)
+        for keys_values in cross:
+            key_BHSK = keys_values.key_BHSK
+            leading = (key_BHSK.shape[0], num_beams, own.num_heads, min(_FIRST_ROOM, max_length))
             layers.append(
                 LayerCache(
-                    key_BHSK.new_zeros(batch, num_beams, heads, room, key_BHSK.shape[-1]),
-                    value_BHSU.new_zeros(batch, num_beams, heads, room, value_BHSU.shape[-1]),
-                    KeysValues(key_BHSK, value_BHSU),
+                    key_BHSK.new_zeros(*leading, own.key_dim), key_BHSK.new_zeros(*leading, own.value_dim), keys_values
                 )
             )
         return cls(layers, source_mask_BS, max_length=max_length)

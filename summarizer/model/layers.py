@@ -4,8 +4,9 @@ from torch import Tensor, nn
 
 from summarizer.model.attention import MultiHeadAttention
 from summarizer.model.cache import LayerCache
-from summarizer.model.config import TransformerConfig
+from summarizer.model.config import AttentionConfig, TransformerConfig
 from summarizer.model.feed_forward import FeedForward
+from summarizer.model.scoring import build_score
 
 
 class EncoderLayer(nn.Module):
@@ -14,7 +15,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.width)
-        self.attention = _attention(config)
+        self.attention = _attention(config, config.attention.encoder_self)
         self.feed_forward_norm = nn.LayerNorm(config.width)
         self.feed_forward = FeedForward(width=config.width, hidden_dim=config.feed_forward_size)
         self.dropout = nn.Dropout(config.dropout)
@@ -34,9 +35,9 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.self_attention_norm = nn.LayerNorm(config.width)
-        self.self_attention = _attention(config)
+        self.self_attention = _attention(config, config.attention.decoder_self)
         self.cross_attention_norm = nn.LayerNorm(config.width)
-        self.cross_attention = _attention(config)
+        self.cross_attention = _attention(config, config.attention.cross)
         self.feed_forward_norm = nn.LayerNorm(config.width)
         self.feed_forward = FeedForward(width=config.width, hidden_dim=config.feed_forward_size)
         self.dropout = nn.Dropout(config.dropout)
@@ -66,11 +67,13 @@ class DecoderLayer(nn.Module):
         return hidden_BWD
 
 
-def _attention(config: TransformerConfig) -> MultiHeadAttention:
+def _attention(config: TransformerConfig, site: AttentionConfig) -> MultiHeadAttention:
+    shape = config.attention_shape(site)
     return MultiHeadAttention(
         width=config.width,
-        num_heads=config.num_heads,
-        key_dim=config.key_size,
-        value_dim=config.value_size,
+        num_heads=shape.num_heads,
+        key_dim=shape.key_dim,
+        value_dim=shape.value_dim,
+        score=build_score(site.score, num_heads=shape.num_heads, key_dim=shape.key_dim),
         dropout=config.attention_dropout,
     )

@@ -92,7 +92,8 @@ class Transformer(nn.Module):
     ) -> DecoderCache:
         """The cache with which :meth:`decode_step` can decode up to ``max_length`` positions of each beam."""
         cross = [layer.cross_attention.keys_values(encoder_output_BSD) for layer in self.decoder_layers]
-        return DecoderCache.empty(cross, source_mask_BS, num_beams=num_beams, max_length=max_length)
+        own = self.config.attention_shape(self.config.attention.decoder_self)
+        return DecoderCache.empty(own, cross, source_mask_BS, num_beams=num_beams, max_length=max_length)
 
     def decode_step(self, token_BW: Tensor, step: int, cache: DecoderCache) -> Tensor:
         """logits_BWV of the token after ``token_BW``, which stands at target position ``step`` of each beam.
