@@ -1,7 +1,7 @@
 """Attention over several heads: queries, keys and values in, mixed values out (Vaswani et al. 2017).
 
-How much a query cares for a key is up to a score function. Dot products run on PyTorch's fused kernel; the explicit
-path, which others take, gives the same numbers and the weights too.
+How much a query cares for a key is up to a score function, to which positions may add. Dot products run on PyTorch's
+fused kernel; the explicit path, which others take, gives the same numbers and the weights too.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from summarizer.model.config import AttentionShape
 from summarizer.model.masks import causal_mask
+from summarizer.model.positions import AttentionPositions
 from summarizer.model.scoring import DotProductScore, ScoreFunction
 
 
 class KeysValues(NamedTuple):
-    """What one attention layer looks at, already split into heads."""
+    """What one attention layer looks at, already split into heads (G of them, each shared by H / G query heads)."""
 
-    key_BHSK: Tensor
-    value_BHSU: Tensor
+    key_BGSK: Tensor
+    value_BGSU: Tensor
 
 
 class MultiHeadAttention(nn.Module):
@@ -29,23 +31,30 @@ class MultiHeadAttention(nn.Module):
     A query that may attend to nothing gets zeros before the output projection, and sends zero gradients back.
 
     :param width: size D of the queries, of what is attended to, and of the output.
-    :param key_dim: size of one head's queries and keys.
-    :param value_dim: size of one head's values.
-    :param score: built for these heads.
+    :param score: built for this shape.
+    :param positions: of self-attention; none by default.
     :param dropout: probability of dropping an attention weight during training.
     """
 
     def __init__(
-        self, *, width: int, num_heads: int, key_dim: int, value_dim: int, score: ScoreFunction, dropout: float
+        self,
+        *,
+        width: int,
+        shape: AttentionShape,
+        score: ScoreFunction,
+        positions: AttentionPositions | None = None,
+        dropout: float,
     ) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads = shape.num_heads
+        self.kv_heads = shape.kv_heads
         self.dropout = dropout
         self.score = score
-        self.query = nn.Linear(width, num_heads * key_dim)
-        self.key = nn.Linear(width, num_heads * key_dim)
-        self.value = nn.Linear(width, num_heads * value_dim)
-        self.output = nn.Linear(num_heads * value_dim, width)
+        self.positions = AttentionPositions() if positions is None else positions
+        self.query = nn.Linear(width, shape.num_heads * shape.key_dim)
+        self.key = nn.Linear(width, shape.kv_heads * shape.key_dim)
+        self.value = nn.Linear(width, shape.kv_heads * shape.value_dim)
+        self.output = nn.Linear(shape.num_heads * shape.value_dim, width)
 
     def forward(
         self, query_BTD: Tensor, source_BSD: Tensor, *, mask_BTS: Tensor | None = None, causal: bool = False
@@ -57,8 +66,12 @@ class MultiHeadAttention(nn.Module):
         """
         return self.attend(query_BTD, self.keys_values(source_BSD), mask_BTS=mask_BTS, causal=causal)
 
-    def keys_values(self, source_BSD: Tensor) -> KeysValues:
-        return KeysValues(self._split_heads(self.key(source_BSD)), self._split_heads(self.value(source_BSD)))
+    def keys_values(self, source_BSD: Tensor, *, start: int = 0) -> KeysValues:
+        """Of a source whose first token stands at position ``start``."""
+        key_BGSK = self._split_heads(self.key(source_BSD), self.kv_heads)
+        return KeysValues(
+            self.positions.rotated(key_BGSK, start), self._split_heads(self.value(source_BSD), self.kv_heads)
+        )
 
     def attend(
         self,
@@ -67,23 +80,19 @@ class MultiHeadAttention(nn.Module):
         *,
         mask_BTS: Tensor | None = None,
         causal: bool = False,
+        start: int = 0,
     ) -> Tensor:
-        """The rest of :meth:`forward`, for keys and values that are at hand: output_BTD."""
-        query_BHTK = self._split_heads(self.query(query_BTD))
-        key_BHSK, value_BHSU = keys_values
+        """The rest of :meth:`forward`, for keys and values that are at hand: output_BTD.
+
+        :param start: position of the first query.
+        """
+        query_BHTK = self._queries(query_BTD, start)
         if isinstance(self.score, DotProductScore):
-            mixed_BHTU = F.scaled_dot_product_attention(
-                self.score.transform(query_BHTK),
-                key_BHSK,
-                value_BHSU,
-                attn_mask=None if mask_BTS is None else mask_BTS.unsqueeze(-3),
-                dropout_p=self.dropout if self.training else 0.0,
-                is_causal=causal,
-                scale=self.score.scale,
-            )
+            mixed_BHTU = self._attend_fused(self.score, query_BHTK, keys_values, mask_BTS, causal, start)
         else:
-            weights_BHTS = self._share_out(query_BHTK, key_BHSK, mask_BTS=mask_BTS, causal=causal)
+            weights_BHTS = self._share_out(query_BHTK, keys_values.key_BGSK, mask_BTS, causal, start)
             weights_BHTS = F.dropout(weights_BHTS, self.dropout, self.training)
+            value_BHSU = self._for_every_head(keys_values.value_BGSU)
             mixed_BHTU = weights_BHTS.to(value_BHSU.dtype) @ value_BHSU
         mixed_BTX = mixed_BHTU.transpose(1, 2).flatten(2)
         output_BTD: Tensor = self.output(mixed_BTX)
@@ -93,30 +102,78 @@ class MultiHeadAttention(nn.Module):
         self, query_BTD: Tensor, source_BSD: Tensor, *, mask_BTS: Tensor | None = None, causal: bool = False
     ) -> Tensor:
         """weights_BHTS: how each query shares its attention out. Rows sum to one, or to zero if all is masked."""
-        query_BHTK = self._split_heads(self.query(query_BTD))
-        key_BHSK = self._split_heads(self.key(source_BSD))
-        return self._share_out(query_BHTK, key_BHSK, mask_BTS=mask_BTS, causal=causal)
+        key_BGSK = self.keys_values(source_BSD).key_BGSK
+        return self._share_out(self._queries(query_BTD, 0), key_BGSK, mask_BTS, causal, 0)
 
-    def _share_out(self, query_BHTK: Tensor, key_BHSK: Tensor, *, mask_BTS: Tensor | None, causal: bool) -> Tensor:
+    def _queries(self, query_BTD: Tensor, start: int) -> Tensor:
+        return self.positions.rotated(self._split_heads(self.query(query_BTD), self.num_heads), start)
+
+    def _attend_fused(
+        self,
+        score: DotProductScore,
+        query_BHTK: Tensor,
+        keys_values: KeysValues,
+        mask_BTS: Tensor | None,
+        causal: bool,
+        start: int,
+    ) -> Tensor:
+        """mixed_BHTU without the weights."""
+        key_BGSK, value_BGSU = keys_values
+        num_queries, num_keys = query_BHTK.shape[-2], key_BGSK.shape[-2]
+        mask = None if mask_BTS is None else mask_BTS.unsqueeze(-3)
+        bias_HTS = self.positions.bias(start, num_queries, num_keys)
+        if bias_HTS is not None:
+            allowed = causal_mask(num_keys, bias_HTS.device) if causal else mask
+            mask, causal = _as_bias(bias_HTS.to(query_BHTK.dtype), allowed), False
+        mixed_BHTU = F.scaled_dot_product_attention(
+            score.transform(query_BHTK),
+            key_BGSK,
+            value_BGSU,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
+            scale=score.scale,
+            enable_gqa=self.kv_heads != self.num_heads,
+        )
+        if bias_HTS is None or mask_BTS is None:
+            return mixed_BHTU
+        return mixed_BHTU * mask_BTS.any(dim=-1, keepdim=True).unsqueeze(-3)
+
+    def _share_out(
+        self, query_BHTK: Tensor, key_BGSK: Tensor, mask_BTS: Tensor | None, causal: bool, start: int
+    ) -> Tensor:
         """weights_BHTS, float32 at least."""
-        scores_BHTS: Tensor = self.score(query_BHTK, key_BHSK)
+        scores_BHTS: Tensor = self.score(query_BHTK, self._for_every_head(key_BGSK))
+        bias_HTS = self.positions.bias(start, *scores_BHTS.shape[-2:])
+        if bias_HTS is not None:
+            scores_BHTS = scores_BHTS + bias_HTS
         if causal:
             mask_BTS = causal_mask(scores_BHTS.shape[-1], scores_BHTS.device)
         return masked_softmax(scores_BHTS, None if mask_BTS is None else mask_BTS.unsqueeze(-3))
 
-    def _split_heads(self, joined_BSX: Tensor) -> Tensor:
+    def _split_heads(self, joined_BSX: Tensor, num_heads: int) -> Tensor:
         batch, length = joined_BSX.shape[:2]
-        return joined_BSX.view(batch, length, self.num_heads, -1).transpose(1, 2)
+        return joined_BSX.view(batch, length, num_heads, -1).transpose(1, 2)
+
+    def _for_every_head(self, tensor_BGSK: Tensor) -> Tensor:
+        """Repeat keys or values for the query heads that share them (Ainslie et al. 2023)."""
+        if self.kv_heads == self.num_heads:
+            return tensor_BGSK
+        return tensor_BGSK.repeat_interleave(self.num_heads // self.kv_heads, dim=1)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     """Softmax over the last dimension among the positions where ``mask`` is True; all zeros where none is.
 
     Half-precision scores give weights in float32, for a thousand small weights do not sum to one otherwise.
-    The lowest finite number stands for "never", because -inf in a whole row would make its gradient NaN.
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if mask is None:
         return scores.softmax(dim=-1)
-    lowest = torch.finfo(scores.dtype).min
-    return scores.masked_fill(~mask, lowest).softmax(dim=-1) * mask
+    return _as_bias(scores, mask).softmax(dim=-1) * mask
+
+
+def _as_bias(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """``scores`` where ``mask`` is True. The lowest finite number stands for "never" elsewhere, because minus
+    infinity in a whole row would make its gradient NaN."""
+    return scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)

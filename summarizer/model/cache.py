@@ -25,10 +25,14 @@ class LayerCache:
     self_value_BWHTU: Tensor
     cross: KeysValues
 
-    def write(self, step: int, key_BHWK: Tensor, value_BHWU: Tensor) -> KeysValues:
-        """Store position ``step`` of each beam; return all positions so far, beams folded into the batch."""
-        self.self_key_BWHTK[:, :, :, step] = key_BHWK.transpose(1, 2)
-        self.self_value_BWHTU[:, :, :, step] = value_BHWU.transpose(1, 2)
+    def write(self, step: int, newest: KeysValues) -> KeysValues:
+        """Store position ``step`` of each beam; return all positions so far.
+
+        In what is given and returned, beams are folded into the batch.
+        """
+        for buffer, vector_NG1K in zip((self.self_key_BWHTK, self.self_value_BWHTU), newest, strict=True):
+            place_BWHK = buffer[:, :, :, step]
+            place_BWHK.copy_(vector_NG1K.reshape(place_BWHK.shape))
         return KeysValues(
             self.self_key_BWHTK[:, :, :, : step + 1].flatten(0, 1),
             self.self_value_BWHTU[:, :, :, : step + 1].flatten(0, 1),
@@ -64,11 +68,11 @@ class DecoderCache:
         """
         layers = []
         for keys_values in cross:
-            key_BHSK = keys_values.key_BHSK
-            leading = (key_BHSK.shape[0], num_beams, own.num_heads, min(_FIRST_ROOM, max_length))
+            key_BGSK = keys_values.key_BGSK
+            leading = (key_BGSK.shape[0], num_beams, own.kv_heads, min(_FIRST_ROOM, max_length))
             layers.append(
                 LayerCache(
-                    key_BHSK.new_zeros(*leading, own.key_dim), key_BHSK.new_zeros(*leading, own.value_dim), keys_values
+                    key_BGSK.new_zeros(*leading, own.key_dim), key_BGSK.new_zeros(*leading, own.value_dim), keys_values
                 )
             )
         return cls(layers, source_mask_BS, max_length=max_length)

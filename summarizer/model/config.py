@@ -16,6 +16,40 @@ class ScoreKind(Enum):
     additive = "additive"  # v·tanh(q + k), the weighted sum of Bahdanau et al. 2015
 
 
+class PositionKind(Enum):
+    """How the model learns where a token stands."""
+
+    sinusoidal = "sinusoidal"  # fixed waves, added to the embeddings; any length (Vaswani et al. 2017)
+    learned = "learned"  # a vector a position, added to the embeddings (Gehring et al. 2017)
+    learned_per_layer = "learned_per_layer"  # the same for the input of each layer
+    rotary = "rotary"  # queries and keys of self-attention turned by their position (Su et al. 2021)
+    relative_bias = "relative_bias"  # a learned number a distance, added to scores (T5, Raffel et al. 2020)
+    alibi = "alibi"  # a penalty that grows with the distance (Press et al. 2022)
+    none = "none"  # the encoder sees a set of tokens
+
+
+class NormKind(Enum):
+    """What keeps the vectors at one size."""
+
+    layer = "layer"  # LayerNorm, Ba et al. 2016
+    rms = "rms"  # RMSNorm, Zhang & Sennrich 2019
+
+
+class NormPlacement(Enum):
+    """Where a sub-layer normalises."""
+
+    pre = "pre"  # its input (Xiong et al. 2020): trains without much care
+    post = "post"  # the sum of input and output (Vaswani et al. 2017): wants a long warm-up
+
+
+class FeedForwardKind(Enum):
+    """What happens between the two linear maps of the position-wise network."""
+
+    relu = "relu"  # Vaswani et al. 2017
+    gelu = "gelu"  # Hendrycks & Gimpel 2016
+    swiglu = "swiglu"  # a third linear map gates (Shazeer 2020): half as many parameters again
+
+
 @dataclass(kw_only=True)
 class AttentionConfig:
     """One of the places where a layer attends. Null takes what the model says for all of them."""
@@ -24,6 +58,10 @@ class AttentionConfig:
     """How much a query cares for a key: scaled_dot, dot, general or additive."""
 
     num_heads: int | None = None
+
+    kv_heads: int | None = None
+    """Heads of keys and values, each shared by several query heads (Ainslie et al. 2023); by default num_heads."""
+
     key_dim: int | None = None
     value_dim: int | None = None
 
@@ -42,6 +80,7 @@ class AttentionShape:
     """An attention's sizes once every null is resolved."""
 
     num_heads: int
+    kv_heads: int
     key_dim: int
     value_dim: int
 
@@ -71,6 +110,21 @@ class TransformerConfig:
     attention: AttentionSites = field(default_factory=AttentionSites)
     """The score function, and if wished the heads, of each attention site."""
 
+    positions: PositionKind = PositionKind.sinusoidal
+    """How tokens get their place: sinusoidal, learned, learned_per_layer, rotary, relative_bias, alibi or none."""
+
+    max_positions: int = 1024
+    """Longest sequence, padding included, that the learned kinds of positions can hold. Others know no limit."""
+
+    norm: NormKind = NormKind.layer
+    """layer or rms."""
+
+    norm_placement: NormPlacement = NormPlacement.pre
+    """pre or post."""
+
+    feed_forward: FeedForwardKind = FeedForwardKind.relu
+    """relu, gelu or swiglu."""
+
     dropout: float = 0.1
     """Probability of dropping an element of an embedding or of a sub-layer's output during training."""
 
@@ -89,6 +143,7 @@ class TransformerConfig:
         num_heads = _first(site.num_heads, self.num_heads)
         return AttentionShape(
             num_heads=num_heads,
+            kv_heads=_first(site.kv_heads, num_heads),
             key_dim=_first(site.key_dim, self.key_dim, self.width // num_heads),
             value_dim=_first(site.value_dim, self.value_dim, self.width // num_heads),
         )
@@ -100,6 +155,8 @@ class TransformerConfig:
                 raise UserError(f"model.{name} ({getattr(self, name)}) must be at least 1")
         if self.width % 2:
             raise UserError(f"model.width ({self.width}) must be even: sines fill one half, cosines the other")
+        if self.max_positions < 1:
+            raise UserError(f"model.max_positions ({self.max_positions}) must be at least 1")
         if self.feed_forward_size < 1:
             raise UserError(f"model.feed_forward_dim ({self.feed_forward_dim}) must be at least 1")
         for name in ("encoder_self", "decoder_self", "cross"):
@@ -126,6 +183,18 @@ class TransformerConfig:
             if getattr(shape, key) < 1:
                 where = f"model.{key}" if getattr(site, key) is None else f"model.attention.{name}.{key}"
                 raise UserError(f"{where} ({getattr(shape, key)}) must be at least 1")
+        if shape.kv_heads < 1 or num_heads % shape.kv_heads:
+            divisors = [heads for heads in range(1, num_heads + 1) if num_heads % heads == 0]
+            nearest = min(divisors, key=lambda heads: abs(heads - shape.kv_heads))
+            raise UserError(
+                f"model.attention.{name}.kv_heads ({shape.kv_heads}) must divide {heads_key} ({num_heads}): "
+                f"try model.attention.{name}.kv_heads={nearest}"
+            )
+        if self.positions is PositionKind.rotary and name != "cross" and shape.key_dim % 2:
+            raise UserError(
+                f"rotary positions turn pairs, so the key size of {name} ({shape.key_dim}) must be even: "
+                f"try model.attention.{name}.key_dim={shape.key_dim + 1}"
+            )
 
 
 def _first(*choices: int | None) -> int:

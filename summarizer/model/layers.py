@@ -1,11 +1,15 @@
-"""Encoder and decoder layers: the residual wiring in view. Each sub-layer is normalise, transform, drop out, add."""
+"""Encoder and decoder layers: the residual wiring in view."""
+
+from __future__ import annotations
 
 from torch import Tensor, nn
 
 from summarizer.model.attention import MultiHeadAttention
 from summarizer.model.cache import LayerCache
 from summarizer.model.config import AttentionConfig, TransformerConfig
-from summarizer.model.feed_forward import FeedForward
+from summarizer.model.feed_forward import build_feed_forward
+from summarizer.model.positions import attention_positions, layer_positions
+from summarizer.model.residual import build_norm, build_residual
 from summarizer.model.scoring import build_score
 
 
@@ -14,18 +18,23 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.width)
-        self.attention = _attention(config, config.attention.encoder_self)
-        self.feed_forward_norm = nn.LayerNorm(config.width)
-        self.feed_forward = FeedForward(width=config.width, hidden_dim=config.feed_forward_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.positions = layer_positions(config.positions, width=config.width, max_positions=config.max_positions)
+        self.attention_norm = build_norm(config.norm, config.width)
+        self.attention = _self_attention(config, config.attention.encoder_self, causal=False)
+        self.feed_forward_norm = build_norm(config.norm, config.width)
+        self.feed_forward = build_feed_forward(
+            config.feed_forward, width=config.width, hidden_dim=config.feed_forward_size
+        )
+        self.residual = build_residual(config.norm_placement, config.dropout)
 
     def forward(self, hidden_BSD: Tensor, source_mask_BS: Tensor) -> Tensor:
-        normal_BSD = self.attention_norm(hidden_BSD)
-        attended_BSD = self.attention(normal_BSD, normal_BSD, mask_BTS=source_mask_BS[:, None])
-        hidden_BSD = hidden_BSD + self.dropout(attended_BSD)
-        normal_BSD = self.feed_forward_norm(hidden_BSD)
-        hidden_BSD = hidden_BSD + self.dropout(self.feed_forward(normal_BSD))
+        def attend(input_BSD: Tensor) -> Tensor:
+            output_BSD: Tensor = self.attention(input_BSD, input_BSD, mask_BTS=source_mask_BS[:, None])
+            return output_BSD
+
+        hidden_BSD = hidden_BSD + self.positions(0, hidden_BSD.shape[1])
+        hidden_BSD = self.residual(hidden_BSD, self.attention_norm, attend)
+        hidden_BSD = self.residual(hidden_BSD, self.feed_forward_norm, self.feed_forward)
         return hidden_BSD
 
 
@@ -34,46 +43,66 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.self_attention_norm = nn.LayerNorm(config.width)
-        self.self_attention = _attention(config, config.attention.decoder_self)
-        self.cross_attention_norm = nn.LayerNorm(config.width)
+        self.positions = layer_positions(config.positions, width=config.width, max_positions=config.max_positions)
+        self.self_attention_norm = build_norm(config.norm, config.width)
+        self.self_attention = _self_attention(config, config.attention.decoder_self, causal=True)
+        self.cross_attention_norm = build_norm(config.norm, config.width)
         self.cross_attention = _attention(config, config.attention.cross)
-        self.feed_forward_norm = nn.LayerNorm(config.width)
-        self.feed_forward = FeedForward(width=config.width, hidden_dim=config.feed_forward_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.feed_forward_norm = build_norm(config.norm, config.width)
+        self.feed_forward = build_feed_forward(
+            config.feed_forward, width=config.width, hidden_dim=config.feed_forward_size
+        )
+        self.residual = build_residual(config.norm_placement, config.dropout)
 
     def forward(self, hidden_BTD: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor) -> Tensor:
         """All target positions at once. Padding is at the end, so causality alone hides it from real tokens."""
-        normal_BTD = self.self_attention_norm(hidden_BTD)
-        attended_BTD = self.self_attention(normal_BTD, normal_BTD, causal=True)
-        hidden_BTD = hidden_BTD + self.dropout(attended_BTD)
-        normal_BTD = self.cross_attention_norm(hidden_BTD)
-        attended_BTD = self.cross_attention(normal_BTD, encoder_output_BSD, mask_BTS=source_mask_BS[:, None])
-        hidden_BTD = hidden_BTD + self.dropout(attended_BTD)
-        normal_BTD = self.feed_forward_norm(hidden_BTD)
-        hidden_BTD = hidden_BTD + self.dropout(self.feed_forward(normal_BTD))
+
+        def attend_to_target(input_BTD: Tensor) -> Tensor:
+            output_BTD: Tensor = self.self_attention(input_BTD, input_BTD, causal=True)
+            return output_BTD
+
+        def attend_to_source(input_BTD: Tensor) -> Tensor:
+            output_BTD: Tensor = self.cross_attention(input_BTD, encoder_output_BSD, mask_BTS=source_mask_BS[:, None])
+            return output_BTD
+
+        hidden_BTD = hidden_BTD + self.positions(0, hidden_BTD.shape[1])
+        hidden_BTD = self.residual(hidden_BTD, self.self_attention_norm, attend_to_target)
+        hidden_BTD = self.residual(hidden_BTD, self.cross_attention_norm, attend_to_source)
+        hidden_BTD = self.residual(hidden_BTD, self.feed_forward_norm, self.feed_forward)
         return hidden_BTD
 
     def step(self, hidden_BWD: Tensor, step: int, cache: LayerCache, source_mask_BS: Tensor) -> Tensor:
         """Target position ``step`` of every beam: :meth:`forward` without repeating earlier positions."""
-        normal_BWD = self.self_attention_norm(hidden_BWD)
-        history = cache.write(step, *self.self_attention.keys_values(normal_BWD))
-        attended_N1D = self.self_attention.attend(normal_BWD.flatten(0, 1)[:, None], history)
-        hidden_BWD = hidden_BWD + attended_N1D.view_as(hidden_BWD)
-        normal_BWD = self.cross_attention_norm(hidden_BWD)
-        hidden_BWD = hidden_BWD + self.cross_attention.attend(normal_BWD, cache.cross, mask_BTS=source_mask_BS[:, None])
-        normal_BWD = self.feed_forward_norm(hidden_BWD)
-        hidden_BWD = hidden_BWD + self.feed_forward(normal_BWD)
+
+        def attend_to_target(input_BWD: Tensor) -> Tensor:
+            input_N1D = input_BWD.flatten(0, 1)[:, None]  # to its own history, each beam is a batch entry
+            history = cache.write(step, self.self_attention.keys_values(input_N1D, start=step))
+            return self.self_attention.attend(input_N1D, history, start=step).view_as(input_BWD)
+
+        def attend_to_source(input_BWD: Tensor) -> Tensor:
+            return self.cross_attention.attend(input_BWD, cache.cross, mask_BTS=source_mask_BS[:, None])
+
+        hidden_BWD = hidden_BWD + self.positions(step, 1)
+        hidden_BWD = self.residual(hidden_BWD, self.self_attention_norm, attend_to_target)
+        hidden_BWD = self.residual(hidden_BWD, self.cross_attention_norm, attend_to_source)
+        hidden_BWD = self.residual(hidden_BWD, self.feed_forward_norm, self.feed_forward)
         return hidden_BWD
+
+
+def _self_attention(config: TransformerConfig, site: AttentionConfig, *, causal: bool) -> MultiHeadAttention:
+    shape = config.attention_shape(site)
+    attention = _attention(config, site)
+    attention.positions = attention_positions(
+        config.positions, num_heads=shape.num_heads, key_dim=shape.key_dim, causal=causal
+    )
+    return attention
 
 
 def _attention(config: TransformerConfig, site: AttentionConfig) -> MultiHeadAttention:
     shape = config.attention_shape(site)
     return MultiHeadAttention(
         width=config.width,
-        num_heads=shape.num_heads,
-        key_dim=shape.key_dim,
-        value_dim=shape.value_dim,
+        shape=shape,
         score=build_score(site.score, num_heads=shape.num_heads, key_dim=shape.key_dim),
         dropout=config.attention_dropout,
     )

@@ -1,12 +1,28 @@
-"""Position encodings: where a token stands, as a vector to add to its embedding."""
+"""Position encodings: how a Transformer, to which a sequence is a set, learns where its tokens stand.
+
+They enter in one of three places, and each class here says in which. ``InputPositions`` are vectors added to the
+embeddings (or, per layer, to what enters a layer). ``AttentionPositions`` act inside self-attention: they turn queries
+and keys, or add a bias to their scores. Cross-attention relates two different sequences and has none.
+"""
+
+from __future__ import annotations
 
 import math
 
 import torch
 from torch import Tensor, nn
 
+from summarizer.model.config import PositionKind
 
-class SinusoidalPositions(nn.Module):
+
+class InputPositions(nn.Module):
+    """encoding_TD to add to the vectors at positions ``start`` .. ``start + length - 1``."""
+
+    def forward(self, start: int, length: int) -> Tensor | float:
+        return 0.0
+
+
+class SinusoidalPositions(InputPositions):
     """Sines and cosines of geometrically spaced wavelengths from 2π to 10000·2π (Vaswani et al. 2017, 3.5).
 
     There is nothing to learn and no longest length. Sines fill the first half of the vector, cosines the second.
@@ -22,7 +38,6 @@ class SinusoidalPositions(nn.Module):
         self.register_buffer("table_SD", sinusoids(512, width), persistent=False)
 
     def forward(self, start: int, length: int) -> Tensor:
-        """encoding_TD of the positions ``start`` .. ``start + length - 1``."""
         end = start + length
         if end > len(self.table_SD):
             rows = 2 ** math.ceil(math.log2(end))
@@ -30,9 +45,158 @@ class SinusoidalPositions(nn.Module):
         return self.table_SD[start:end]
 
 
+class LearnedPositions(InputPositions):
+    """One learned vector a position (Gehring et al. 2017), for the first ``max_positions`` and no more."""
+
+    def __init__(self, width: int, max_positions: int) -> None:
+        super().__init__()
+        self.table_SD = nn.Parameter(torch.randn(max_positions, width) / math.sqrt(2))
+
+    def forward(self, start: int, length: int) -> Tensor:
+        end, longest = start + length, len(self.table_SD)
+        assert end <= longest, f"position {end} of {longest} learned ones"
+        return self.table_SD[start:end]
+
+
+class AttentionPositions(nn.Module):
+    """What multi-head self-attention asks about positions; this base class has none to tell.
+
+    ``start`` is the position of the first query or key given.
+    """
+
+    def rotated(self, vectors_BHTK: Tensor, start: int) -> Tensor:
+        """Queries or keys, with their positions in them."""
+        return vectors_BHTK
+
+    def bias(self, start: int, num_queries: int, num_keys: int) -> Tensor | None:
+        """bias_HTS to add to the scores of queries ``start`` .. and keys 0 .. ``num_keys - 1``."""
+        return None
+
+
+class RotaryPositions(AttentionPositions):
+    """Turn pairs of elements by angles that grow with the position, so that the dot product of a query and a key
+    depends on their distance alone (Su et al. 2021).
+
+    The two elements of a pair stand half a vector apart. Wavelengths are those of the sinusoidal encoding.
+
+    :param key_dim: size of one head's queries and keys; even.
+    """
+
+    rates_k: Tensor
+
+    def __init__(self, key_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("rates_k", wavelength_rates(key_dim // 2).float(), persistent=False)
+
+    def rotated(self, vectors_BHTK: Tensor, start: int) -> Tensor:
+        length = vectors_BHTK.shape[-2]
+        positions_T = torch.arange(start, start + length, device=vectors_BHTK.device, dtype=self.rates_k.dtype)
+        angles_Tk = positions_T[:, None] * self.rates_k
+        cosine_Tk, sine_Tk = angles_Tk.cos().to(vectors_BHTK.dtype), angles_Tk.sin().to(vectors_BHTK.dtype)
+        first_BHTk, second_BHTk = vectors_BHTK.chunk(2, dim=-1)
+        return torch.cat(
+            (
+                first_BHTk * cosine_Tk - second_BHTk * sine_Tk,
+                first_BHTk * sine_Tk + second_BHTk * cosine_Tk,
+            ),
+            dim=-1,
+        )
+
+
+class RelativeBias(AttentionPositions):
+    """A learned number for each head and bucket of distances (Raffel et al. 2020, T5).
+
+    Half of the buckets of a direction hold one distance each; the others widen geometrically up to
+    ``max_distance``, and the last one holds all that is farther. Causal attention looks back only and uses all
+    buckets for that; otherwise half of them are for what comes after.
+    """
+
+    def __init__(self, *, num_heads: int, causal: bool, num_buckets: int = 32, max_distance: int = 128) -> None:
+        super().__init__()
+        self.causal = causal
+        self.num_buckets = num_buckets
+        self.max_distance = max_distance
+        self.table_HN = nn.Parameter(torch.zeros(num_heads, num_buckets))
+
+    def bias(self, start: int, num_queries: int, num_keys: int) -> Tensor:
+        return self.table_HN[:, self._buckets(_distances(start, num_queries, num_keys, self.table_HN.device))]
+
+    def _buckets(self, distance_TS: Tensor) -> Tensor:
+        """The bucket of each distance, positive to what came before."""
+        if self.causal:
+            return self._one_way(distance_TS.clamp(min=0), self.num_buckets)
+        half = self.num_buckets // 2
+        return self._one_way(distance_TS.abs(), half) + half * (distance_TS < 0)
+
+    def _one_way(self, distance_TS: Tensor, num_buckets: int) -> Tensor:
+        exact = num_buckets // 2
+        widening = math.log(self.max_distance / exact)
+        growth_TS = (distance_TS.clamp(min=1) / exact).log() / widening * (num_buckets - exact)
+        far_TS = (exact + growth_TS.floor().long()).clamp(max=num_buckets - 1)
+        return torch.where(distance_TS < exact, distance_TS, far_TS)
+
+
+class AlibiBias(AttentionPositions):
+    """A penalty that grows with the distance, at a fixed slope a head (Press et al. 2022).
+
+    The slopes are 2^(-8/H), 2^(-16/H), ... 2^-8: some heads see near, some far. Nothing is learned.
+    """
+
+    slopes_H: Tensor
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        exponents_H = torch.arange(1, num_heads + 1) * (-8 / num_heads)
+        self.register_buffer("slopes_H", torch.exp2(exponents_H), persistent=False)
+
+    def bias(self, start: int, num_queries: int, num_keys: int) -> Tensor:
+        distance_TS = _distances(start, num_queries, num_keys, self.slopes_H.device).abs()
+        return -self.slopes_H[:, None, None] * distance_TS
+
+
+def _distances(start: int, num_queries: int, num_keys: int, device: torch.device) -> Tensor:
+    """distance_TS from each query back to each key; negative where the key comes after."""
+    query_T = torch.arange(start, start + num_queries, device=device)
+    return query_T[:, None] - torch.arange(num_keys, device=device)
+
+
+def wavelength_rates(count: int) -> Tensor:
+    """Radians a position, from 1 down towards 1 / 10000, in float64."""
+    return torch.exp(torch.arange(count, dtype=torch.float64) * (-math.log(10_000) / count))
+
+
 def sinusoids(length: int, width: int) -> Tensor:
     """table_SD of the first ``length`` positions, computed in float64 and returned in float32."""
-    half = width // 2
-    rates = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10_000) / half))
-    angles = torch.arange(length, dtype=torch.float64)[:, None] * rates
+    angles = torch.arange(length, dtype=torch.float64)[:, None] * wavelength_rates(width // 2)
     return torch.cat((angles.sin(), angles.cos()), dim=1).float()
+
+
+def embedding_positions(kind: PositionKind, *, width: int, max_positions: int) -> InputPositions:
+    """What is added to the embeddings."""
+    match kind:
+        case PositionKind.sinusoidal:
+            return SinusoidalPositions(width)
+        case PositionKind.learned:
+            return LearnedPositions(width, max_positions)
+        case _:
+            return InputPositions()
+
+
+def layer_positions(kind: PositionKind, *, width: int, max_positions: int) -> InputPositions:
+    """What is added to the input of each layer."""
+    if kind is PositionKind.learned_per_layer:
+        return LearnedPositions(width, max_positions)
+    return InputPositions()
+
+
+def attention_positions(kind: PositionKind, *, num_heads: int, key_dim: int, causal: bool) -> AttentionPositions:
+    """What acts inside each self-attention."""
+    match kind:
+        case PositionKind.rotary:
+            return RotaryPositions(key_dim)
+        case PositionKind.relative_bias:
+            return RelativeBias(num_heads=num_heads, causal=causal)
+        case PositionKind.alibi:
+            return AlibiBias(num_heads)
+        case _:
+            return AttentionPositions()

@@ -11,13 +11,14 @@ from summarizer.model.cache import DecoderCache
 from summarizer.model.config import TransformerConfig
 from summarizer.model.initialization import initialize
 from summarizer.model.layers import DecoderLayer, EncoderLayer
-from summarizer.model.positions import SinusoidalPositions
+from summarizer.model.positions import embedding_positions
+from summarizer.model.residual import build_stack_norm
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class Transformer(nn.Module):
-    """Vaswani et al. 2017 with the normalisation before each sub-layer (Xiong et al. 2020).
+    """Vaswani et al. 2017; by default with the normalisation before each sub-layer (Xiong et al. 2020).
 
     Masks are bool, True = may attend. Ids of padding may be anything: no real position ever sees them.
     """
@@ -28,12 +29,12 @@ class Transformer(nn.Module):
         self.vocab_size = vocab_size
         self.source_embedding = nn.Embedding(vocab_size, config.width)
         self.target_embedding = nn.Embedding(vocab_size, config.width)
-        self.positions = SinusoidalPositions(config.width)
+        self.positions = embedding_positions(config.positions, width=config.width, max_positions=config.max_positions)
         self.dropout = nn.Dropout(config.dropout)
         self.encoder_layers = _stack(EncoderLayer(config) for _ in range(config.encoder_layers))
-        self.encoder_norm = nn.LayerNorm(config.width)
+        self.encoder_norm = build_stack_norm(config.norm_placement, config.norm, config.width)
         self.decoder_layers = _stack(DecoderLayer(config) for _ in range(config.decoder_layers))
-        self.decoder_norm = nn.LayerNorm(config.width)
+        self.decoder_norm = build_stack_norm(config.norm_placement, config.norm, config.width)
         self.vocabulary = nn.Linear(config.width, vocab_size, bias=False)
         initialize(self, num_layers=max(config.encoder_layers, config.decoder_layers))
         if config.tie_embeddings:
