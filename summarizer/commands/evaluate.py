@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from summarizer.commands.hints import python_command, tensorboard_command
+from summarizer.commands.hints import script_command, tensorboard_command
 from summarizer.config import EvaluateConfig
 from summarizer.data.config import DataConfig
 from summarizer.data.example import Example
@@ -46,7 +46,7 @@ def evaluate(config: EvaluateConfig) -> None:
         print("\n" + side_by_side(evaluation.records, config.samples))
     logger.info("\nwritten to %s: metrics.json, predictions.jsonl", output)
     logger.info("next:")
-    logger.info("  %s", python_command("scripts/generate.py", f"run={config.run}", "input=article.txt"))
+    logger.info("  %s", script_command("generate", f"run={config.run}", "input=article.txt"))
     logger.info("  %s", tensorboard_command(config.run))
 
 

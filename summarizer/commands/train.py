@@ -9,7 +9,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from summarizer.checkpoint import RunLock, clean_temporary, read_best, write_bytes_atomically, write_text_atomically
-from summarizer.commands.hints import python_command, tensorboard_command
+from summarizer.commands.hints import script_command, tensorboard_command
 from summarizer.commands.preparation import PreparedData, prepare
 from summarizer.config import TrainConfig, flat_settings, from_yaml, to_yaml
 from summarizer.data.loader import BatchLoader
@@ -224,8 +224,8 @@ def _end_table(run_dir: Path, state: TrainerState) -> str:
         ]
     lines += [
         "next:",
-        f"  {python_command('scripts/evaluate.py', f'run={run_dir}')}",
-        f"  {python_command('scripts/generate.py', f'run={run_dir}', 'input=article.txt')}",
+        f"  {script_command('evaluate', f'run={run_dir}')}",
+        f"  {script_command('generate', f'run={run_dir}', 'input=article.txt')}",
         f"  {tensorboard_command(run_dir)}",
     ]
     return "\n".join(lines)

@@ -82,7 +82,7 @@ class Generator:
         self._autocast = autocast
 
     def generate(self, documents: Sequence[str], *, progress: bool = False) -> list[Summary]:
-        """One summary per document. ``progress`` shows a bar on standard error.
+        """One summary per document. ``progress`` shows a bar on standard error, if that is a terminal.
 
         :raises UserError: a document holds no text.
         """
@@ -93,7 +93,7 @@ class Generator:
             torch.inference_mode(),
             _evaluating(self._model),
             self._autocast(),
-            tqdm(total=len(sources), desc="summarizing", unit="document", disable=not progress) as bar,
+            tqdm(total=len(sources), desc="summarizing", unit="document", disable=None if progress else True) as bar,
         ):
             for batch in self._batches([len(source) for source in sources]):
                 found = self._search([sources[index] for index in batch])

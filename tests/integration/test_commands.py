@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from running import Command, TrainedRun, run_in_subprocess
 
 from summarizer import Summarizer
 from summarizer.config import DecodingOverrides
 from summarizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Command, TrainedRun
 
 TEXT = 'It\'s late, said Ann: the "bridge" (built in 1998) costs ${sum} and stays shut. Ferries run instead.'
 LINES = [{"id": "a", "document": "The bridge is shut."}, {"id": "b", "document": "Ferries run.\nOften."}]
@@ -38,7 +41,7 @@ def test_training_writes_the_files_of_a_run_and_nothing_else(smoke: TrainedRun) 
 
 def test_training_tells_on_standard_error_how_it_goes_and_what_comes_next(smoke: TrainedRun) -> None:
     assert smoke.outcome.out == ""
-    for words in ("documents of validation are in train", "parameters: width 32", "updates", "device", "10/10"):
+    for words in ("data sample", "parameters: width 32", "updates", "device", "10/10"):
         assert words in smoke.outcome.err
     for words in ("validation loss", "lead-3", f"evaluate.py run={smoke.folder}", f"--logdir {smoke.folder}"):
         assert words in smoke.outcome.err
@@ -242,12 +245,14 @@ def test_a_tokenizer_trained_by_itself_serves_a_training(command: Command, tmp_p
 
 
 @pytest.mark.slow
-def test_the_commands_work_from_a_shell_in_another_folder(tmp_path: Path, smoke: TrainedRun) -> None:
+def test_the_commands_work_from_a_shell_in_another_folder(
+    in_subprocess: Command, tmp_path: Path, smoke: TrainedRun
+) -> None:
     run = f"run={smoke.folder}"
-    table = run_in_subprocess("evaluate", run, "limit=2", "resamples=20", "output=scores", cwd=tmp_path)
+    table = in_subprocess("evaluate", run, "limit=2", "resamples=20", "output=scores", cwd=tmp_path)
     assert table.status == 0, table.err
     assert "ROUGE-Lsum" in table.out
-    summary = run_in_subprocess("generate", run, cwd=tmp_path, stdin=TEXT.encode())
+    summary = in_subprocess("generate", run, cwd=tmp_path, stdin=TEXT.encode())
     assert summary.status == 0, summary.err
     assert summary.out == Summarizer.from_run(smoke.folder).summarize([TEXT])[0] + "\n"
     assert [path.name for path in tmp_path.iterdir()] == ["scores"]

@@ -149,7 +149,7 @@ def test_a_saved_config_is_read_back_as_it_was(experiment: str, tmp_path: Path) 
 
 
 FOREIGN = {
-    "interpolation": (b"seed: ${oc.env:HOME}\n", "interpolation"),
+    "interpolation": (b"data: {path: x}\nrun_dir: ${oc.env:HOME}\n", "interpolation"),
     "object to instantiate": (b"model:\n  _target_: os.system\n", "_target_"),
     "tag that runs code": (b"seed: !!python/object/apply:os.system ['true']\n", "could not determine"),
     "alias, with which few lines fill the memory": (b"a: &a [1, 1]\nb: [*a, *a]\n", "alias"),

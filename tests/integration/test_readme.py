@@ -6,11 +6,15 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from running import REPOSITORY, Command
 
+if TYPE_CHECKING:
+    from tests.integration.conftest import Command
+
+REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 OURS = re.compile(r"^(\.ci|configs|data|scripts|summarizer|tests|docs)/")

@@ -1,0 +1,1 @@
+"""Data: named datasets and local files in, batches of token ids out."""
