@@ -69,6 +69,10 @@ class TrainConfig:
                 f"training.best_metric ({self.training.best_metric}) must be measured, and "
                 "validation.rouge_examples (0) leaves it out: raise that, or set training.best_metric=loss"
             )
+        for key in ("max_source_tokens", "max_target_tokens"):
+            padded = -(-getattr(self.data, key) // self.data.batching.length_step) * self.data.batching.length_step
+            self.model.require_positions(padded, f"data.{key} ({getattr(self.data, key)}), padded,")
+        self.model.require_positions(self.decoding.max_tokens, f"decoding.max_tokens ({self.decoding.max_tokens})")
         if self.data.max_source_tokens + self.data.max_target_tokens > self.data.batching.max_tokens:
             raise UserError(
                 f"data.batching.max_tokens ({self.data.batching.max_tokens}) must hold at least one example of "

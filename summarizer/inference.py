@@ -59,11 +59,12 @@ class Summarizer:
             model.load_weights(weights.model)
         except ValueError as error:
             raise UserError(f"{weights.path} does not fit the model of {run_dir / CONFIG_FILE}: {error}") from error
-        own = config.decoding
+        search = config.decoding if decoding is None else with_overrides(config.decoding, decoding)
+        config.model.require_positions(search.max_tokens, f"decoding.max_tokens ({search.max_tokens})")
         generator = Generator(
             model,
             tokenizer,
-            own if decoding is None else with_overrides(own, decoding),
+            search,
             max_source_tokens=config.data.max_source_tokens,
             device=chosen.device,
             autocast=chosen.autocast,

@@ -20,8 +20,8 @@ class PositionKind(Enum):
     """How the model learns where a token stands."""
 
     sinusoidal = "sinusoidal"  # fixed waves, added to the embeddings; any length (Vaswani et al. 2017)
-    learned = "learned"  # a vector a position, added to the embeddings (Gehring et al. 2017)
-    learned_per_layer = "learned_per_layer"  # the same for the input of each layer
+    learned = "learned"  # a vector a position, added to source and target embeddings (Gehring et al. 2017)
+    learned_per_layer = "learned_per_layer"  # the same for the input of each layer, which has its own
     rotary = "rotary"  # queries and keys of self-attention turned by their position (Su et al. 2021)
     relative_bias = "relative_bias"  # a learned number a distance, added to scores (T5, Raffel et al. 2020)
     alibi = "alibi"  # a penalty that grows with the distance (Press et al. 2022)
@@ -147,6 +147,15 @@ class TransformerConfig:
             key_dim=_first(site.key_dim, self.key_dim, self.width // num_heads),
             value_dim=_first(site.value_dim, self.value_dim, self.width // num_heads),
         )
+
+    def require_positions(self, length: int, what: str) -> None:
+        """Raise UserError if sequences of ``length``, because of the setting ``what``, are longer than can be told."""
+        is_limited = self.positions in (PositionKind.learned, PositionKind.learned_per_layer)
+        if is_limited and length > self.max_positions:
+            raise UserError(
+                f"{what} needs {length} positions and model.max_positions ({self.max_positions}) learns fewer: "
+                f"try model.max_positions={length}, or positions without a limit such as model.positions=sinusoidal"
+            )
 
     def validate(self) -> None:
         """Raise UserError for a value that no model can have."""

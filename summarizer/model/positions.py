@@ -75,7 +75,7 @@ class AttentionPositions(nn.Module):
 
 class RotaryPositions(AttentionPositions):
     """Turn pairs of elements by angles that grow with the position, so that the dot product of a query and a key
-    depends on their distance alone (Su et al. 2021).
+    depends on their distance alone (Su et al. 2021). Other scores see the angles, too, but not as a distance.
 
     The two elements of a pair stand half a vector apart. Wavelengths are those of the sinusoidal encoding.
 

@@ -1,4 +1,4 @@
-"""AdamW with decay on the matrices only."""
+"""AdamW with decay on the linear maps only."""
 
 from dataclasses import dataclass
 
@@ -36,13 +36,14 @@ class OptimizerConfig:
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> AdamW:
-    """AdamW over ``model``: weights of linear maps decay; biases, norms and embeddings do not."""
-    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        is_matrix = parameter.ndim >= 2 and id(parameter) not in embeddings
-        (decayed if is_matrix else kept).append(parameter)
+    """AdamW over ``model``: weights of linear maps decay; embeddings, positions, norms, biases and scores do not.
+
+    A matrix that is both, a linear map tied to an embedding, is an embedding.
+    """
+    maps = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    maps -= {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    decayed = [parameter for parameter in model.parameters() if id(parameter) in maps]
+    kept = [parameter for parameter in model.parameters() if id(parameter) not in maps]
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": kept, "weight_decay": 0.0},

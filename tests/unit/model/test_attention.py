@@ -1,24 +1,36 @@
-"""Attention against its definition written with loops; masks; queries that may attend to nothing."""
+"""Attention with every score function against its definition in loops; masks; queries that may attend to nothing."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 from torch import Tensor
 
 from summarizer.model.attention import MultiHeadAttention, masked_softmax
+from summarizer.model.config import AttentionShape, ScoreKind
 from summarizer.model.masks import causal_mask, length_mask
+from summarizer.model.scoring import ScoreFunction, build_score
 
 WIDTH, HEADS, KEY_DIM, VALUE_DIM = 12, 3, 5, 7
+SHAPE = AttentionShape(num_heads=HEADS, kv_heads=HEADS, key_dim=KEY_DIM, value_dim=VALUE_DIM)
 BATCH, TARGETS, SOURCES = 2, 4, 6
 
 
-def make_attention(dropout: float = 0.0) -> MultiHeadAttention:
+each_kind = pytest.mark.parametrize("kind", ScoreKind, ids=lambda kind: kind.name)
+
+
+def make_attention(kind: ScoreKind, dropout: float = 0.0) -> MultiHeadAttention:
+    """In float64, with random score parameters."""
     torch.manual_seed(0)
-    attention = MultiHeadAttention(width=WIDTH, num_heads=HEADS, key_dim=KEY_DIM, value_dim=VALUE_DIM, dropout=dropout)
-    return attention.double()
+    score = build_score(kind, num_heads=HEADS, key_dim=KEY_DIM)
+    for parameter in score.parameters():
+        torch.nn.init.normal_(parameter)
+    return attention_with(score, dropout).double()
+
+
+def attention_with(score: ScoreFunction, dropout: float = 0.0) -> MultiHeadAttention:
+    torch.manual_seed(1)
+    return MultiHeadAttention(width=WIDTH, shape=SHAPE, score=score, dropout=dropout)
 
 
 def make_inputs() -> tuple[Tensor, Tensor]:
@@ -47,7 +59,7 @@ MASKS = {
 
 
 def by_definition(attention: MultiHeadAttention, query_BTD: Tensor, source_BSD: Tensor, mask_BTS: Tensor) -> Tensor:
-    """One query, one head and one source position at a time."""
+    """One query, one head and one source position at a time; the score function itself has tests of its own."""
     mask_BTS = mask_BTS.expand(len(query_BTD), query_BTD.shape[1], source_BSD.shape[1])
     output_BTD = torch.stack(
         [
@@ -61,19 +73,15 @@ def by_definition(attention: MultiHeadAttention, query_BTD: Tensor, source_BSD: 
 
 def _mix(attention: MultiHeadAttention, query_D: Tensor, source_SD: Tensor, mask_S: Tensor) -> Tensor:
     seen = [source_D for source_D, may_attend in zip(source_SD, mask_S.tolist(), strict=True) if may_attend]
-    heads = []
-    for head in range(HEADS):
-        query_K = attention.query(query_D)[head * KEY_DIM :][:KEY_DIM]
-        mixed_U = torch.zeros(VALUE_DIM, dtype=torch.float64)
-        total = 0.0
-        for source_D in seen:
-            key_K = attention.key(source_D)[head * KEY_DIM :][:KEY_DIM]
-            value_U = attention.value(source_D)[head * VALUE_DIM :][:VALUE_DIM]
-            share = (query_K @ key_K / math.sqrt(KEY_DIM)).exp()
-            mixed_U = mixed_U + share * value_U
-            total = total + share
-        heads.append(mixed_U / total if seen else mixed_U)
-    output_D: Tensor = attention.output(torch.cat(heads))
+    query_1H1K = attention.query(query_D).view(1, HEADS, 1, KEY_DIM)
+    mixed_HU = torch.zeros(HEADS, VALUE_DIM, dtype=torch.float64)
+    total_H1 = torch.zeros(HEADS, 1, dtype=torch.float64)
+    for source_D in seen:
+        key_1H1K = attention.key(source_D).view(1, HEADS, 1, KEY_DIM)
+        share_H1 = attention.score(query_1H1K, key_1H1K).view(HEADS, 1).exp()
+        mixed_HU = mixed_HU + share_H1 * attention.value(source_D).view(HEADS, VALUE_DIM)
+        total_H1 = total_H1 + share_H1
+    output_D: Tensor = attention.output((mixed_HU / total_H1 if seen else mixed_HU).flatten())
     return output_D
 
 
@@ -83,9 +91,10 @@ def gradients(attention: MultiHeadAttention, output_BTD: Tensor, *inputs: Tensor
     return torch.autograd.grad((output_BTD * directions).sum(), (*inputs, *attention.parameters()))
 
 
+@each_kind
 @pytest.mark.parametrize("name", MASKS)
-def test_values_and_gradients_are_those_of_the_definition(name: str) -> None:
-    attention, (query_BTD, source_BSD) = make_attention(), make_inputs()
+def test_values_and_gradients_are_those_of_the_definition(name: str, kind: ScoreKind) -> None:
+    attention, (query_BTD, source_BSD) = make_attention(kind), make_inputs()
     mask_BTS = None if name == "none" else MASKS[name]
     ours_BTD = attention(query_BTD, source_BSD, mask_BTS=mask_BTS)
     expected_BTD = by_definition(attention, query_BTD, source_BSD, MASKS[name])
@@ -98,8 +107,9 @@ def test_values_and_gradients_are_those_of_the_definition(name: str) -> None:
     )
 
 
-def test_causal_attention_looks_at_itself_and_its_past() -> None:
-    attention, (_, hidden_BTD) = make_attention(), make_inputs()
+@each_kind
+def test_causal_attention_looks_at_itself_and_its_past(kind: ScoreKind) -> None:
+    attention, (_, hidden_BTD) = make_attention(kind), make_inputs()
     ours_BTD = attention(hidden_BTD, hidden_BTD, causal=True)
     expected_BTD = by_definition(attention, hidden_BTD, hidden_BTD, causal_mask(SOURCES))
     torch.testing.assert_close(ours_BTD, expected_BTD, rtol=0, atol=1e-12)
@@ -107,24 +117,28 @@ def test_causal_attention_looks_at_itself_and_its_past() -> None:
     assert torch.equal(weights_BHTS > 0, causal_mask(SOURCES).expand_as(weights_BHTS))
 
 
+@each_kind
 @pytest.mark.parametrize("name", MASKS)
-def test_the_explicit_weights_are_those_the_fused_path_mixes_with(name: str) -> None:
-    attention, (query_BTD, source_BSD) = make_attention(), make_inputs()
+def test_the_explicit_weights_are_those_the_output_is_mixed_with(name: str, kind: ScoreKind) -> None:
+    attention, (query_BTD, source_BSD) = make_attention(kind), make_inputs()
     mask_BTS = None if name == "none" else MASKS[name]
     weights_BHTS = attention.weights(query_BTD, source_BSD, mask_BTS=mask_BTS)
-    mixed_BHTU = weights_BHTS @ attention.keys_values(source_BSD).value_BHSU
+    mixed_BHTU = weights_BHTS @ attention.keys_values(source_BSD).value_BGSU
     output_BTD = attention.output(mixed_BHTU.transpose(1, 2).flatten(2))
-    fused_BTD = attention(query_BTD, source_BSD, mask_BTS=mask_BTS)
-    torch.testing.assert_close(output_BTD, fused_BTD, rtol=0, atol=1e-12)
+    expected_BTD = attention(query_BTD, source_BSD, mask_BTS=mask_BTS)
+    torch.testing.assert_close(output_BTD, expected_BTD, rtol=0, atol=1e-12)
 
     may_attend_BHTS = MASKS[name].unsqueeze(-3).expand_as(weights_BHTS)
     assert torch.equal(weights_BHTS > 0, may_attend_BHTS)
     torch.testing.assert_close(weights_BHTS.sum(-1), may_attend_BHTS.any(-1).double())
 
 
+@each_kind
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_a_query_that_may_attend_to_nothing_mixes_zeros_and_sends_zeros_back(dtype: torch.dtype) -> None:
-    attention = make_attention().to(dtype)
+def test_a_query_that_may_attend_to_nothing_mixes_zeros_and_sends_zeros_back(
+    dtype: torch.dtype, kind: ScoreKind
+) -> None:
+    attention = make_attention(kind).to(dtype)
     query_BTD, source_BSD = (tensor.detach().to(dtype).requires_grad_() for tensor in make_inputs())
     mask_BTS = torch.ones(BATCH, TARGETS, SOURCES, dtype=torch.bool)
     mask_BTS[0] = False
@@ -154,11 +168,12 @@ def test_softmax_over_nothing_is_zero_forward_and_backward() -> None:
     assert gradient[0, [0, 2]].all()
 
 
-def test_keys_and_values_at_hand_give_the_same_output() -> None:
-    attention, (query_BTD, source_BSD) = make_attention(), make_inputs()
+@each_kind
+def test_keys_and_values_at_hand_give_the_same_output(kind: ScoreKind) -> None:
+    attention, (query_BTD, source_BSD) = make_attention(kind), make_inputs()
     keys_values = attention.keys_values(source_BSD)
-    assert keys_values.key_BHSK.shape == (BATCH, HEADS, SOURCES, KEY_DIM)
-    assert keys_values.value_BHSU.shape == (BATCH, HEADS, SOURCES, VALUE_DIM)
+    assert keys_values.key_BGSK.shape == (BATCH, HEADS, SOURCES, KEY_DIM)
+    assert keys_values.value_BGSU.shape == (BATCH, HEADS, SOURCES, VALUE_DIM)
     mask_BTS = MASKS["random"]
     assert torch.equal(
         attention.attend(query_BTD, keys_values, mask_BTS=mask_BTS),
@@ -166,9 +181,84 @@ def test_keys_and_values_at_hand_give_the_same_output() -> None:
     )
 
 
-def test_weights_are_dropped_in_training_only() -> None:
-    attention, (query_BTD, source_BSD) = make_attention(dropout=0.5), make_inputs()
+class Unfused(ScoreFunction):
+    """The same scores, but attention does not know that a fused kernel could have them."""
+
+    def __init__(self, score: ScoreFunction) -> None:
+        super().__init__()
+        self.score = score
+
+    def forward(self, query_BHTK: Tensor, key_BHSK: Tensor) -> Tensor:
+        scores_BHTS: Tensor = self.score(query_BHTK, key_BHSK)
+        return scores_BHTS
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kind", [ScoreKind.scaled_dot, ScoreKind.dot, ScoreKind.general], ids=lambda kind: kind.name)
+def test_the_explicit_path_gives_what_the_fused_one_gives(kind: ScoreKind, causal: bool) -> None:
+    fused, (query_BTD, source_BSD) = make_attention(kind), make_inputs()
+    explicit = attention_with(Unfused(fused.score)).double()
+    results = []
+    for attention in (fused, explicit):
+        mask_BTS = None if causal else MASKS["random"]
+        output_BTD = attention(source_BSD if causal else query_BTD, source_BSD, mask_BTS=mask_BTS, causal=causal)
+        results.append((output_BTD, *gradients(attention, output_BTD, source_BSD)))
+    torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+
+
+@each_kind
+def test_heads_that_share_keys_see_what_they_would_see_in_copies(kind: ScoreKind) -> None:
+    shared, copied = (
+        MultiHeadAttention(
+            width=WIDTH,
+            shape=AttentionShape(num_heads=6, kv_heads=kv_heads, key_dim=KEY_DIM, value_dim=VALUE_DIM),
+            score=build_score(kind, num_heads=6, key_dim=KEY_DIM),
+            dropout=0.0,
+        ).double()
+        for kv_heads in (2, 6)
+    )
+    weights = shared.state_dict()
+    for name in ("key.weight", "key.bias", "value.weight", "value.bias"):
+        weights[name] = weights[name].unflatten(0, (2, -1)).repeat_interleave(3, dim=0).flatten(0, 1)
+    copied.load_state_dict(weights)
+    query_BTD, source_BSD = make_inputs()
+    for compute in (MultiHeadAttention.forward, MultiHeadAttention.weights):
+        ours, expected = (compute(attention, query_BTD, source_BSD) for attention in (shared, copied))
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)
+
+
+@each_kind
+def test_weights_are_dropped_in_training_only(kind: ScoreKind) -> None:
+    attention, (query_BTD, source_BSD) = make_attention(kind, dropout=0.5), make_inputs()
     attention.eval()
-    assert torch.equal(attention(query_BTD, source_BSD), make_attention()(query_BTD, source_BSD))
+    assert torch.equal(attention(query_BTD, source_BSD), make_attention(kind)(query_BTD, source_BSD))
+    weights_BHTS = attention.weights(query_BTD, source_BSD)
     attention.train()
     assert not torch.allclose(attention(query_BTD, source_BSD), attention(query_BTD, source_BSD))
+    assert torch.equal(attention.weights(query_BTD, source_BSD), weights_BHTS)
+
+
+@each_kind
+@torch.no_grad()
+def test_what_is_left_of_dropped_weights_makes_up_for_the_others(kind: ScoreKind) -> None:
+    attention, (query_BTD, source_BSD) = make_attention(kind, dropout=0.25).train(), make_inputs()
+    attention.value.weight.zero_()
+    attention.value.bias.fill_(1)  # so that a head mixes the sum of its weights
+    torch.nn.init.eye_(attention.output.weight)
+    attention.output.bias.zero_()
+    sum_BTD = attention(query_BTD[:1].expand(2000, -1, -1), source_BSD[:1].expand(2000, -1, -1))
+    assert sum_BTD.std().item() > 0.1
+    torch.testing.assert_close(sum_BTD.mean(0), torch.ones_like(sum_BTD[0]), rtol=0, atol=0.1)
+
+
+@each_kind
+def test_autocast_changes_rounding_only(kind: ScoreKind) -> None:
+    attention, mask_BTS = make_attention(kind).float(), MASKS["random"]
+    query_BTD, source_BSD = (tensor.detach().float().requires_grad_() for tensor in make_inputs())
+    results = []
+    for enabled in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            output_BTD = attention(query_BTD, source_BSD, mask_BTS=mask_BTS)
+        results.append([output_BTD.float(), *gradients(attention, output_BTD.float(), query_BTD, source_BSD)])
+    for half, single in zip(*results, strict=True):
+        assert (half - single).norm() < 0.05 * (0.1 + single.norm())

@@ -10,23 +10,29 @@ from torch import Tensor
 
 from summarizer.model.attention import KeysValues
 from summarizer.model.cache import DecoderCache
+from summarizer.model.config import AttentionShape
 
-LAYERS, HEADS, KEY_DIM, VALUE_DIM = 2, 2, 3, 1
+LAYERS = 2
+OWN = AttentionShape(num_heads=4, kv_heads=2, key_dim=3, value_dim=1)
+CROSS = AttentionShape(num_heads=3, kv_heads=3, key_dim=2, value_dim=4)
 
 
 def document_tensor(documents: list[int], length: int, size: int) -> Tensor:
     """A tensor full of each document's number."""
     number_B = torch.tensor(documents, dtype=torch.float32)
-    return number_B[:, None, None, None].expand(-1, HEADS, length, size)
+    return number_B[:, None, None, None].expand(-1, CROSS.kv_heads, length, size)
 
 
 def start(documents: list[int], num_beams: int, max_length: int) -> DecoderCache:
     cross = [
-        KeysValues(document_tensor(documents, 4, KEY_DIM) + layer, -document_tensor(documents, 4, VALUE_DIM) - layer)
+        KeysValues(
+            document_tensor(documents, 4, CROSS.key_dim) + layer,
+            -document_tensor(documents, 4, CROSS.value_dim) - layer,
+        )
         for layer in range(LAYERS)
     ]
     mask_BS = torch.arange(4) <= torch.tensor(documents)[:, None]
-    return DecoderCache.empty(cross, mask_BS, num_beams=num_beams, max_length=max_length)
+    return DecoderCache.empty(OWN, cross, mask_BS, num_beams=num_beams, max_length=max_length)
 
 
 class Pair:
@@ -51,13 +57,10 @@ class Pair:
 
         self.cache.make_room(self.step + 1)
         for layer, layer_cache in enumerate(self.cache.layers):
-            key_BHWK = self._filled(number_BW + layer, KEY_DIM).transpose(1, 2)
-            value_BHWU = -self._filled(number_BW + layer, VALUE_DIM).transpose(1, 2)
-            keys_values = layer_cache.write(self.step, key_BHWK, value_BHWU)
-            expected_NT = torch.tensor(self.histories).flatten(0, 1) + layer
-            expected_NHTK = self._filled(expected_NT, KEY_DIM).transpose(1, 2)
-            assert torch.equal(keys_values.key_BHSK, expected_NHTK)
-            assert torch.equal(keys_values.value_BHSU, -expected_NHTK[..., :VALUE_DIM])
+            keys_values = layer_cache.write(self.step, self._filled(number_BW.flatten()[:, None] + layer))
+            expected = self._filled(torch.tensor(self.histories).flatten(0, 1) + layer)
+            assert torch.equal(keys_values.key_BGSK, expected.key_BGSK)
+            assert torch.equal(keys_values.value_BGSU, expected.value_BGSU)
         self.step += 1
 
     def reorder(self, parents: list[list[int]]) -> None:
@@ -75,12 +78,17 @@ class Pair:
         fresh = start(self.documents, self.num_beams, max_length=1)
         assert torch.equal(self.cache.source_mask_BS, fresh.source_mask_BS)
         for layer_cache, expected in zip(self.cache.layers, fresh.layers, strict=True):
-            assert torch.equal(layer_cache.cross.key_BHSK, expected.cross.key_BHSK)
-            assert torch.equal(layer_cache.cross.value_BHSU, expected.cross.value_BHSU)
+            assert torch.equal(layer_cache.cross.key_BGSK, expected.cross.key_BGSK)
+            assert torch.equal(layer_cache.cross.value_BGSU, expected.cross.value_BGSU)
 
     @staticmethod
-    def _filled(number_BT: Tensor, size: int) -> Tensor:
-        return number_BT[:, :, None, None].expand(-1, -1, HEADS, size).float()
+    def _filled(number_NT: Tensor) -> KeysValues:
+        """Keys full of each position's number, values of its negative."""
+        number_N1T1 = number_NT[:, None, :, None].float()
+        return KeysValues(
+            number_N1T1.expand(-1, OWN.kv_heads, -1, OWN.key_dim),
+            -number_N1T1.expand(-1, OWN.kv_heads, -1, OWN.value_dim),
+        )
 
 
 @settings(max_examples=60)
@@ -114,4 +122,4 @@ def test_room_follows_need_in_few_copies_and_never_exceeds_the_longest_summary(m
 
 def test_beams_share_one_copy_of_what_they_know_of_the_document() -> None:
     cache = start([0, 1], num_beams=5, max_length=3)
-    assert cache.layers[0].cross.key_BHSK.shape == (2, HEADS, 4, KEY_DIM)
+    assert cache.layers[0].cross.key_BGSK.shape == (2, CROSS.kv_heads, 4, CROSS.key_dim)

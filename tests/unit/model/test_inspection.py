@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from summarizer.model.attention import MultiHeadAttention
-from summarizer.model.config import TransformerConfig
+from summarizer.model.config import AttentionConfig, AttentionSites, ScoreKind, TransformerConfig
 from summarizer.model.inspection import cross_attention_weights
 from summarizer.model.masks import length_mask
 from summarizer.model.transformer import Transformer
@@ -17,10 +17,12 @@ MASK_BS = length_mask(torch.tensor([5, 3]), 5)
 INPUT_BT = torch.tensor([[2, 7, 9, 4], [2, 5, 5, 0]])
 
 
-@pytest.fixture
-def model() -> Transformer:
+@pytest.fixture(params=[ScoreKind.scaled_dot, ScoreKind.additive], ids=lambda kind: kind.name)
+def model(request: pytest.FixtureRequest) -> Transformer:
+    """Once with an attention that is fused, once with one that never is."""
     torch.manual_seed(0)
     config = TransformerConfig(
+        attention=AttentionSites(cross=AttentionConfig(score=request.param)),
         width=16,
         num_heads=2,
         encoder_layers=2,
@@ -36,7 +38,7 @@ def cross_attentions(model: Transformer) -> list[MultiHeadAttention]:
     return [module for name, module in model.named_modules() if name.endswith("cross_attention")]
 
 
-def test_weights_mix_the_values_to_what_the_fused_attention_gave(model: Transformer) -> None:
+def test_weights_mix_the_values_to_what_the_attention_gave(model: Transformer) -> None:
     given: list[Tensor] = []
     for attention in cross_attentions(model):
         attention.register_forward_hook(lambda module, inputs, output: given.append(output))
@@ -44,7 +46,7 @@ def test_weights_mix_the_values_to_what_the_fused_attention_gave(model: Transfor
     encoder_output_BSD = model.eval().encode(SOURCE_BS, MASK_BS)
     assert len(given) == len(weights_LBHTS) == 3
     for attention, weights_BHTS, output_BTD in zip(cross_attentions(model), weights_LBHTS, given, strict=True):
-        mixed_BHTU = weights_BHTS @ attention.keys_values(encoder_output_BSD).value_BHSU
+        mixed_BHTU = weights_BHTS @ attention.keys_values(encoder_output_BSD).value_BGSU
         torch.testing.assert_close(attention.output(mixed_BHTU.transpose(1, 2).flatten(2)), output_BTD)
 
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from summarizer.model.attention import MultiHeadAttention
 from summarizer.model.cache import DecoderCache
-from summarizer.model.config import TransformerConfig
+from summarizer.model.config import AttentionConfig, AttentionSites, ScoreKind, TransformerConfig
 from summarizer.model.layers import DecoderLayer, EncoderLayer
 from summarizer.model.masks import length_mask
+from summarizer.model.scoring import AdditiveScore, BilinearScore, DotProductScore
 
 CONFIG = TransformerConfig(width=8, num_heads=2, feed_forward_dim=12, dropout=0.5)
 MASK_BS = length_mask(torch.tensor([6, 3]), 6)
@@ -32,7 +33,8 @@ def decode(layer: nn.Module) -> tuple[Tensor, Tensor]:
 def decode_step(layer: nn.Module) -> tuple[Tensor, Tensor]:
     assert isinstance(layer, DecoderLayer)
     cross = layer.cross_attention.keys_values(SOURCE_BSD)
-    cache = DecoderCache.empty([cross], MASK_BS, num_beams=5, max_length=1)
+    own = CONFIG.attention_shape(CONFIG.attention.decoder_self)
+    cache = DecoderCache.empty(own, [cross], MASK_BS, num_beams=5, max_length=1)
     cache.make_room(1)
     return layer.step(HIDDEN_BTD, 0, cache.layers[0], MASK_BS), HIDDEN_BTD
 
@@ -71,7 +73,7 @@ def test_the_sum_of_what_the_sub_layers_write_is_what_the_layer_adds(kind: Kind,
 @pytest.mark.parametrize(("kind", "run"), [(EncoderLayer, encode), (DecoderLayer, decode)])
 def test_what_sub_layers_write_is_dropped_in_training_only(kind: Kind, run: Run) -> None:
     layer = kind(CONFIG)
-    layer.dropout = nn.Dropout(1.0)
+    layer.residual.dropout.p = 1.0
     output, stream = run(layer.train())
     assert torch.equal(output, stream)
     output, stream = run(layer.eval())
@@ -82,9 +84,29 @@ def test_what_sub_layers_write_is_dropped_in_training_only(kind: Kind, run: Run)
 def test_the_configured_probabilities_reach_their_places() -> None:
     config = TransformerConfig(width=8, num_heads=2, key_dim=3, value_dim=5, dropout=0.2, attention_dropout=0.3)
     for layer in (EncoderLayer(config), DecoderLayer(config)):
-        assert layer.dropout.p == 0.2
+        assert layer.residual.dropout.p == 0.2
         attentions = [module for module in layer.children() if isinstance(module, MultiHeadAttention)]
         assert len(attentions) == (1 if isinstance(layer, EncoderLayer) else 2)
         assert [attention.dropout for attention in attentions] == [0.3] * len(attentions)
         assert all(attention.query.out_features == 6 for attention in attentions)
         assert all(attention.value.out_features == 10 for attention in attentions)
+
+
+def test_each_site_gets_the_mechanism_and_the_sizes_that_were_chosen_for_it() -> None:
+    sites = AttentionSites(
+        encoder_self=AttentionConfig(score=ScoreKind.additive, num_heads=1, key_dim=3, value_dim=5),
+        decoder_self=AttentionConfig(score=ScoreKind.general, num_heads=4),
+        cross=AttentionConfig(score=ScoreKind.dot, value_dim=7),
+    )
+    config = TransformerConfig(width=8, num_heads=2, attention=sites)
+    decoder_layer = DecoderLayer(config)
+    for attention, score, num_heads, key_size, value_size in (
+        (EncoderLayer(config).attention, AdditiveScore, 1, 3, 5),
+        (decoder_layer.self_attention, BilinearScore, 4, 8, 8),
+        (decoder_layer.cross_attention, DotProductScore, 2, 8, 14),
+    ):
+        assert type(attention.score) is score
+        assert attention.num_heads == num_heads
+        assert attention.key.out_features == attention.query.out_features == key_size
+        assert attention.value.out_features == attention.output.in_features == value_size
+    assert decoder_layer.cross_attention.score.scale == 1.0

@@ -1,4 +1,4 @@
-"""Weight decay pulls at matrices only, and every parameter is trained."""
+"""Weight decay pulls at linear maps only, and every parameter is trained."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import torch
 from torch import nn
 
 from summarizer.errors import UserError
+from summarizer.model.config import AttentionConfig, AttentionSites, PositionKind, ScoreKind
 from summarizer.model.transformer import Transformer
 from summarizer.training.optimizer import OptimizerConfig, build_optimizer
 
 
+BILINEAR = AttentionSites(cross=AttentionConfig(score=ScoreKind.general))
+
+
+@pytest.mark.parametrize("positions", [PositionKind.sinusoidal, PositionKind.learned, PositionKind.relative_bias])
 @pytest.mark.parametrize("tied", [True, False])
-def test_matrices_decay_and_biases_norms_and_embeddings_do_not(
-    make_model: Callable[..., Transformer], tied: bool
+def test_linear_maps_decay_and_embeddings_positions_norms_biases_and_scores_do_not(
+    make_model: Callable[..., Transformer], tied: bool, positions: PositionKind
 ) -> None:
-    model = make_model(tie_embeddings=tied)
+    model = make_model(tie_embeddings=tied, positions=positions, attention=BILINEAR)
     decayed = {
         name
         for name, parameter in model.named_parameters()
