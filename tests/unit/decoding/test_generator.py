@@ -1,5 +1,6 @@
 """Documents to summaries with a tiny untrained model: order, batching, truncation, refusals."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -149,8 +150,12 @@ def test_batches_stay_within_the_token_budget(make: Make) -> None:
         assert positions <= 200 or len(batch) == 1
 
 
-def test_progress_goes_to_standard_error(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_goes_to_standard_error_if_somebody_watches(
+    make: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     make().generate(DOCUMENTS[:2], progress=True)
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "2/2" in shown.err
+    assert ("2/2" in shown.err) == is_terminal

@@ -13,7 +13,6 @@ from summarizer.model.config import AttentionConfig, AttentionSites, PositionKin
 from summarizer.model.transformer import Transformer
 from summarizer.training.optimizer import OptimizerConfig, build_optimizer
 
-
 BILINEAR = AttentionSites(cross=AttentionConfig(score=ScoreKind.general))
 
 
