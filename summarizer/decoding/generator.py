@@ -5,12 +5,12 @@ B documents of a batch, S source positions, W beams.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
@@ -20,6 +20,7 @@ from summarizer.decoding.search import DecodingConfig, DecodingMethod, Hypothesi
 from summarizer.errors import UserError
 from summarizer.model.cache import DecoderCache
 from summarizer.model.masks import length_mask
+from summarizer.model.mode import evaluating
 from summarizer.model.transformer import Transformer
 from summarizer.tokenizer import END_ID, PAD_ID, START_ID, UNK_ID, Tokenizer
 
@@ -91,7 +92,7 @@ class Generator:
         hypotheses: dict[int, Hypothesis] = {}
         with (
             torch.inference_mode(),
-            _evaluating(self._model),
+            evaluating(self._model),
             self._autocast(),
             tqdm(total=len(sources), desc="summarizing", unit="document", disable=None if progress else True) as bar,
         ):
@@ -162,14 +163,3 @@ def _seed(seed: int, source: Iterable[int]) -> int:
     """A seed for one document, from its tokens: wherever it stands in a batch, it is drawn the same."""
     digest = hashlib.sha256(np.array([seed, *source], dtype="<i8").tobytes()).digest()
     return int.from_bytes(digest[:4], "little")
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout inside, as it was before outside."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

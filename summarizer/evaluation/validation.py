@@ -19,6 +19,7 @@ from summarizer.evaluation.baselines import lead
 from summarizer.evaluation.rouge import ROUGE_TYPES, PairScores, score_pairs
 from summarizer.model.inspection import cross_attention_weights
 from summarizer.model.masks import length_mask
+from summarizer.model.mode import evaluating
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Runtime
 from summarizer.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
@@ -88,10 +89,9 @@ class Validator:
 
     def _losses(self) -> dict[str, float]:
         """Loss is the mean -log p of a target token, in nats and without label smoothing."""
-        self.model.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self.runtime.device)
         target_tokens = 0
-        with torch.inference_mode():
+        with torch.inference_mode(), evaluating(self.model):
             for batch in self.loader.one_pass():
                 with self.runtime.autocast():
                     losses = batch_loss(self.model, batch.to(self.runtime.device))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from summarizer.model.attention import MultiHeadAttention
+from summarizer.model.mode import evaluating
 from summarizer.model.transformer import Transformer
 
 
@@ -22,19 +23,9 @@ def cross_attention_weights(
     :param source_mask_BS: bool, True = may attend.
     :param decoder_input_BT: the target moved right by one, as in training.
     """
-    with _evaluating(model), _recording(model) as recorded:
+    with evaluating(model), _recording(model) as recorded:
         model(source_BS, source_mask_BS, decoder_input_BT)
     return torch.stack(recorded)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 @contextmanager
