@@ -64,7 +64,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
     seed_step(config.seed, 0)
     model = Transformer(config.model, data.tokenizer.vocab_size).to(runtime.device)
     updater = _updater(config, model, runtime)
-    state = resume(run_dir, updater)
+    state = resume(run_dir, updater, data=data.train.fingerprint)
     if config.runtime.compile:
         model.compile()
     loader = _loader(config, data, runtime)

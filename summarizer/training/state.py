@@ -17,6 +17,7 @@ from summarizer.data.loader import Position
 class TrainerState:
     """Where a run stands. Together with weights and optimizer state it decides all that follows."""
 
+    data: str  # fingerprint of the encoded examples that ``position`` counts in
     step: int = 0
     position: Position = field(default_factory=Position)
     best_value: float | None = None  # of the metric that picks the best checkpoint

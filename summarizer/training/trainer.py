@@ -185,11 +185,21 @@ class Trainer:
         prune(self.run_dir, keep_last=self.config.keep_last, protect=protect)
 
 
-def resume(run_dir: Path, updater: Updater) -> TrainerState:
-    """Load the newest valid checkpoint of ``run_dir``, if there is one, into ``updater``; say where the run stands."""
+def resume(run_dir: Path, updater: Updater, *, data: str) -> TrainerState:
+    """Load the newest valid checkpoint of ``run_dir``, if there is one, into ``updater``; say where the run stands.
+
+    :param data: fingerprint of the training examples.
+    :raises UserError: the checkpoint is of another model or of other examples.
+    """
     checkpoint: Checkpoint | None = load_latest(run_dir)
     if checkpoint is None:
-        return TrainerState()
+        return TrainerState(data=data)
+    state = TrainerState.from_plain(checkpoint.trainer_state["state"])
+    if state.data != data:
+        raise UserError(
+            f"run_dir ({run_dir}) holds a run on other training examples than those that data names now: "
+            "bring the files back as they were to continue it, or choose another run_dir"
+        )
     try:
         updater.model.load_weights(checkpoint.model)
     except ValueError as error:
@@ -198,4 +208,4 @@ def resume(run_dir: Path, updater: Updater) -> TrainerState:
         ) from error
     restore_optimizer(updater.model, updater.optimizer, checkpoint.trainer_tensors)
     updater.scaler.load_state_dict(checkpoint.trainer_state["scaler"])
-    return TrainerState.from_plain(checkpoint.trainer_state["state"])
+    return state

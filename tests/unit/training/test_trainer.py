@@ -81,6 +81,7 @@ class Run:
         metrics: Mapping[int, float] | None = None,
         before: Callable[[int], None] = lambda step: None,
         skipped: set[int] | None = None,
+        data: str = "the same",
         **settings: Any,
     ) -> None:
         self.run_dir = run_dir
@@ -95,7 +96,7 @@ class Run:
             validate=lambda: self.validation(metrics or {}),
             reporter=self.reporter,
             run_dir=run_dir,
-            state=resume(run_dir, self.updater),
+            state=resume(run_dir, self.updater, data=data),
         )
 
     def validation(self, metrics: Mapping[int, float]) -> Validation:
@@ -281,7 +282,7 @@ def test_handlers_are_given_back_when_training_ends(make_run: MakeRun) -> None:
 
 
 def test_an_empty_run_folder_starts_at_the_beginning(make_run: MakeRun) -> None:
-    assert make_run().trainer.state == TrainerState()
+    assert make_run().trainer.state == TrainerState(data="the same")
 
 
 def test_a_finished_run_started_again_does_nothing(make_run: MakeRun) -> None:
@@ -314,3 +315,10 @@ def test_a_setting_that_cannot_work_is_refused_by_name(field: str, value: Any) -
 def raise_at(wanted: int, step: int, number: int) -> None:
     if step == wanted:
         signal.raise_signal(number)
+
+
+def test_a_run_is_not_continued_on_other_examples(make_run: MakeRun) -> None:
+    make_run(max_steps=2).fit()
+    with pytest.raises(UserError, match=r"other training examples .* choose another run_dir"):
+        make_run(max_steps=4, data="others")
+    assert make_run(max_steps=4).fit().step == 4
