@@ -46,7 +46,7 @@ def evaluate(config: EvaluateConfig) -> None:
         print("\n" + side_by_side(evaluation.records, config.samples))
     logger.info("\nwritten to %s: metrics.json, predictions.jsonl", output)
     logger.info("next:")
-    logger.info("  %s", script_command("generate", f"run={config.run}", "input=article.txt"))
+    logger.info("  %s", script_command("generate", f"run={config.run}", "text=An article of your own."))
     logger.info("  %s", tensorboard_command(config.run))
 
 

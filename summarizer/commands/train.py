@@ -225,7 +225,7 @@ def _end_table(run_dir: Path, state: TrainerState) -> str:
     lines += [
         "next:",
         f"  {script_command('evaluate', f'run={run_dir}')}",
-        f"  {script_command('generate', f'run={run_dir}', 'input=article.txt')}",
+        f"  {script_command('generate', f'run={run_dir}', 'text=An article of your own.')}",
         f"  {tensorboard_command(run_dir)}",
     ]
     return "\n".join(lines)
