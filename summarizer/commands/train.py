@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
-from summarizer.checkpoint import RunLock, clean_temporary, read_best, write_bytes_atomically, write_text_atomically
+from summarizer.checkpoint import RunLock, clean_temporary, write_bytes_atomically, write_text_atomically
 from summarizer.commands.hints import script_command, tensorboard_command
 from summarizer.commands.preparation import PreparedData, prepare
 from summarizer.config import TrainConfig, flat_settings, from_yaml, to_yaml
@@ -39,6 +39,18 @@ _HARMLESS = (
     "training.max_steps",
     "runtime.",
     "data.cache_dir",
+)
+
+# What people compare runs by, in the order of the hyper-parameter table.
+_HYPERPARAMETERS = (
+    "optimizer.",
+    "schedule.",
+    "model.",
+    "training.",
+    "data.batching.",
+    "data.max_",
+    "tokenizer.",
+    "seed",
 )
 
 
@@ -91,10 +103,19 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
         except Interrupted:
             logger.info("stopped and saved after step %d; the same command continues", state.step)
             raise
-        best = read_best(run_dir)
-        if best is not None:
-            reporter.finish(flat_settings(config), {f"best_{best.metric}": best.value})
+        best = {f"best_{name}": value for name, value in state.best_metrics.items() if "/" not in name}
+        reporter.finish(_hyperparameters(config), best)
     logger.info("%s", _end_table(run_dir, state))
+
+
+def _hyperparameters(config: TrainConfig) -> dict[str, str | int | float | bool]:
+    settings = flat_settings(config)
+    return {
+        name: value
+        for prefix in _HYPERPARAMETERS
+        for name, value in settings.items()
+        if name.startswith(prefix) and value != "null"
+    }
 
 
 def _updater(config: TrainConfig, model: Transformer, runtime: Runtime) -> Updater:

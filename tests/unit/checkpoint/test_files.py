@@ -1,0 +1,76 @@
+"""A file is written whole or not at all, and a run folder belongs to one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from summarizer import checkpoint as ckpt
+from summarizer.errors import UserError
+
+Save = Callable[..., Path]
+OneLine = Callable[[pytest.ExceptionInfo[UserError]], str]
+
+HOLD_THE_LOCK = (
+    "import sys, time; from pathlib import Path; from summarizer.checkpoint.files import RunLock\n"
+    "with RunLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)\n"
+)
+
+
+def test_text_is_written_whole_or_not_at_all(
+    tmp_path: Path, one_line: OneLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.yaml"
+    ckpt.write_text_atomically(path, "old é\n")
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(UserError) as error:
+            ckpt.write_text_atomically(path, "new")
+    assert "No space left" in one_line(error)
+    assert path.read_text(encoding="utf-8") == "old é\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, save: Save, one_line: OneLine) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as error, ckpt.RunLock(tmp_path / "file"):
+        pass
+    assert str(tmp_path / "file") in one_line(error)
+    with pytest.raises(ckpt.CheckpointError):
+        save(tmp_path / "file", 1)
+
+
+def test_a_run_folder_belongs_to_one_process_until_that_is_killed(tmp_path: Path, one_line: OneLine) -> None:
+    command = [sys.executable, "-c", HOLD_THE_LOCK, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(UserError) as error, ckpt.RunLock(tmp_path / "run", wait_seconds=0):
+                pass
+            assert f"in use by process {holder.pid} since 2" in one_line(error)
+        finally:
+            holder.kill()
+    with ckpt.RunLock(tmp_path / "run", wait_seconds=0):
+        assert f"process {os.getpid()} " in (tmp_path / "run" / ".lock").read_text()
+
+
+def test_a_lock_is_free_after_its_block_even_if_that_failed(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), ckpt.RunLock(tmp_path):
+        raise KeyError
+    with (
+        ckpt.RunLock(tmp_path, wait_seconds=0),
+        pytest.raises(UserError),
+        ckpt.RunLock(tmp_path, wait_seconds=0),
+    ):
+        pass
