@@ -12,6 +12,8 @@ import torch
 
 from summarizer.checkpoint import RunLock
 
+pytestmark = pytest.mark.slow  # each case composes a config, and there are many
+
 if TYPE_CHECKING:
     from tests.integration.conftest import Command, Outcome, TrainedRun
 
@@ -124,7 +126,6 @@ def test_a_row_that_cannot_be_used_is_named_by_file_and_line(case: str, command:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
 def test_a_run_dir_that_is_a_file_is_refused_and_kept(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("mine")
@@ -153,7 +154,6 @@ def test_a_run_that_another_process_writes_is_refused(command: Command, tmp_path
     assert [path.name for path in run_dir.iterdir()] == [".lock"]
 
 
-@pytest.mark.slow
 def test_texts_that_changed_since_are_refused_instead_of_replacing_the_tokenizer_of_a_run(
     command: Command, tmp_path: Path, smoke: TrainedRun
 ) -> None:
@@ -188,7 +188,6 @@ def test_a_run_that_is_none_is_refused(script: str, arguments: list[str], comman
     assert_refused(outcome, f"run ({tmp_path})", "config.yaml", "give the run_dir")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("script", "arguments"), READERS)
 def test_a_checkpoint_that_is_not_there_is_refused(
     script: str, arguments: list[str], command: Command, smoke: TrainedRun
@@ -198,7 +197,6 @@ def test_a_checkpoint_that_is_not_there_is_refused(
     assert_refused(command(script, run, "checkpoint=newest", *arguments), "checkpoint (newest)", "best, last")
 
 
-@pytest.mark.slow
 def test_damaged_checkpoints_are_refused(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:
     run_dir = tmp_path / "run"
     shutil.copytree(smoke.folder, run_dir)
@@ -209,7 +207,6 @@ def test_damaged_checkpoints_are_refused(command: Command, tmp_path: Path, smoke
     assert_refused(command("generate", f"run={run_dir}", "text=Some words."), str(run_dir), "none is whole")
 
 
-@pytest.mark.slow
 def test_a_checkpoint_of_another_model_is_refused(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:
     run_dir = tmp_path / "run"
     shutil.copytree(smoke.folder, run_dir)
@@ -248,7 +245,6 @@ INPUTS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", INPUTS)
 def test_a_text_that_cannot_be_summarized_is_refused(
     case: str, command: Command, tmp_path: Path, smoke: TrainedRun
@@ -270,7 +266,6 @@ EVALUATIONS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", EVALUATIONS)
 def test_an_evaluation_that_cannot_work_is_refused_before_it_starts(
     case: str, command: Command, tmp_path: Path, smoke: TrainedRun
@@ -289,7 +284,6 @@ def test_a_tokenizer_needs_a_file_to_be_written_to(command: Command, tmp_path: P
     assert_refused(outcome, f"output ({tmp_path})", "must be a file", f"try output={tmp_path / 'tokenizer.model'}")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "arguments", "word"),
     [
