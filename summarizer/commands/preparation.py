@@ -49,7 +49,8 @@ def _test_split(data: DataConfig) -> dict[str, Split]:
     """The test split, if there is one: training only looks whether its documents are among those to learn from."""
     try:
         return {"test": open_split(data, "test")}
-    except UserError:
+    except UserError as error:
+        logger.info("no test split to compare with: %s", error)
         return {}
 
 

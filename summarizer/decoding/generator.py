@@ -77,6 +77,7 @@ class Generator:
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
+        self.max_summary_tokens = config.max_tokens
         self._config = config
         self.max_source_tokens = max_source_tokens
         self._device = device

@@ -71,9 +71,7 @@ class Validator:
         self.runtime = runtime
         self.samples = samples
         leads = [lead(example.document) for example in examples]
-        self.lead_metrics = {
-            f"lead3/{name}": value for name, value in self._rouge(leads).items() if name in ROUGE_TYPES
-        }
+        self.lead_metrics = {f"lead3/{name}": value for name, value in self._rouge(leads).items()}
 
     def __call__(self) -> Validation:
         metrics = self._losses()
@@ -126,7 +124,8 @@ class Validator:
 
     def _encode(self, document: str, summary: str) -> Batch:
         source = self.tokenizer.encode(document)[: self.generator.max_source_tokens - 1]
-        target = self.tokenizer.encode(summary)
+        # What was decoded from n tokens may take more to encode, and learned positions end somewhere.
+        target = self.tokenizer.encode(summary)[: self.generator.max_summary_tokens - 1]
         encoded = EncodedExample(
             id=self.examples[0].id,
             source=np.array([*source, END_ID], dtype=np.int32),

@@ -32,7 +32,7 @@ class EncoderLayer(nn.Module):
             output_BSD: Tensor = self.attention(input_BSD, input_BSD, mask_BTS=source_mask_BS[:, None])
             return output_BSD
 
-        hidden_BSD = hidden_BSD + self.positions(0, hidden_BSD.shape[1])
+        hidden_BSD = self.positions.added_to(hidden_BSD, 0, hidden_BSD.shape[1])
         hidden_BSD = self.residual(hidden_BSD, self.attention_norm, attend)
         hidden_BSD = self.residual(hidden_BSD, self.feed_forward_norm, self.feed_forward)
         return hidden_BSD
@@ -65,7 +65,7 @@ class DecoderLayer(nn.Module):
             output_BTD: Tensor = self.cross_attention(input_BTD, encoder_output_BSD, mask_BTS=source_mask_BS[:, None])
             return output_BTD
 
-        hidden_BTD = hidden_BTD + self.positions(0, hidden_BTD.shape[1])
+        hidden_BTD = self.positions.added_to(hidden_BTD, 0, hidden_BTD.shape[1])
         hidden_BTD = self.residual(hidden_BTD, self.self_attention_norm, attend_to_target)
         hidden_BTD = self.residual(hidden_BTD, self.cross_attention_norm, attend_to_source)
         hidden_BTD = self.residual(hidden_BTD, self.feed_forward_norm, self.feed_forward)
@@ -82,7 +82,7 @@ class DecoderLayer(nn.Module):
         def attend_to_source(input_BWD: Tensor) -> Tensor:
             return self.cross_attention.attend(input_BWD, cache.cross, mask_BTS=source_mask_BS[:, None])
 
-        hidden_BWD = hidden_BWD + self.positions(step, 1)
+        hidden_BWD = self.positions.added_to(hidden_BWD, step, 1)
         hidden_BWD = self.residual(hidden_BWD, self.self_attention_norm, attend_to_target)
         hidden_BWD = self.residual(hidden_BWD, self.cross_attention_norm, attend_to_source)
         hidden_BWD = self.residual(hidden_BWD, self.feed_forward_norm, self.feed_forward)

@@ -16,13 +16,25 @@ from summarizer.model.config import PositionKind
 
 
 class InputPositions(nn.Module):
-    """encoding_TD to add to the vectors at positions ``start`` .. ``start + length - 1``."""
+    """What is added to vectors before they enter the layers, or one of them; this base class adds nothing."""
 
-    def forward(self, start: int, length: int) -> Tensor | float:
-        return 0.0
+    def added_to(self, hidden_BTD: Tensor, start: int, length: int) -> Tensor:
+        """``hidden_BTD`` with the encoding of positions ``start`` .. ``start + length - 1`` in it.
+
+        With ``length`` 1, all of its T vectors stand at ``start``.
+        """
+        return hidden_BTD
 
 
-class SinusoidalPositions(InputPositions):
+class PositionVectors(InputPositions):
+    """One vector a position, ``self(start, length)`` being encoding_TD."""
+
+    def added_to(self, hidden_BTD: Tensor, start: int, length: int) -> Tensor:
+        with_positions_BTD: Tensor = hidden_BTD + self(start, length)
+        return with_positions_BTD
+
+
+class SinusoidalPositions(PositionVectors):
     """Sines and cosines of geometrically spaced wavelengths from 2π to 10000·2π (Vaswani et al. 2017, 3.5).
 
     There is nothing to learn and no longest length. Sines fill the first half of the vector, cosines the second.
@@ -45,7 +57,7 @@ class SinusoidalPositions(InputPositions):
         return self.table_SD[start:end]
 
 
-class LearnedPositions(InputPositions):
+class LearnedPositions(PositionVectors):
     """One learned vector a position (Gehring et al. 2017), for the first ``max_positions`` and no more."""
 
     def __init__(self, width: int, max_positions: int) -> None:

@@ -103,14 +103,14 @@ class Transformer(nn.Module):
         """
         cache.make_room(step + 1)
         embedding_BWD = self.target_embedding(token_BW) * math.sqrt(self.config.width)
-        hidden_BWD = embedding_BWD + self.positions(step, 1)
+        hidden_BWD = self.positions.added_to(embedding_BWD, step, 1)
         for layer, layer_cache in zip(self.decoder_layers, cache.layers, strict=True):
             hidden_BWD = layer.step(hidden_BWD, step, layer_cache, cache.source_mask_BS)
         return self.project(self.decoder_norm(hidden_BWD))
 
     def _embed(self, embedding: nn.Embedding, token_BT: Tensor) -> Tensor:
         embedding_BTD = embedding(token_BT) * math.sqrt(self.config.width)
-        hidden_BTD: Tensor = self.dropout(embedding_BTD + self.positions(0, token_BT.shape[1]))
+        hidden_BTD: Tensor = self.dropout(self.positions.added_to(embedding_BTD, 0, token_BT.shape[1]))
         return hidden_BTD
 
 

@@ -96,11 +96,12 @@ def test_every_layer_adds_its_own_learned_positions_to_what_enters_it(tiny_model
 def test_what_is_added_to_the_embeddings_is_not_added_again_by_the_layers(tiny_model: MakeModel) -> None:
     for kind in PositionKind:
         model = tiny_model(positions=kind)
-        added = model.positions(0, 3)
-        assert isinstance(added, Tensor) == (kind in (PositionKind.sinusoidal, PositionKind.learned))
+        zeros_BTD = torch.zeros(1, 3, model.config.width, dtype=torch.float64)
+        added = model.positions.added_to(zeros_BTD, 0, 3)
+        assert bool(added.any()) == (kind in (PositionKind.sinusoidal, PositionKind.learned))
         for layer in (*model.encoder_layers, *model.decoder_layers):
-            added = layer.get_submodule("positions")(0, 3)
-            assert isinstance(added, Tensor) == (kind is PositionKind.learned_per_layer)
+            added = layer.positions.added_to(zeros_BTD, 0, 3)
+            assert bool(added.any()) == (kind is PositionKind.learned_per_layer)
 
 
 # Rotation
