@@ -69,6 +69,11 @@ class TrainConfig:
                 f"training.best_metric ({self.training.best_metric}) must be measured, and "
                 "validation.rouge_examples (0) leaves it out: raise that, or set training.best_metric=loss"
             )
+        if self.training.coverage_weight and not self.model.pointer.enabled:
+            raise UserError(
+                f"training.coverage_weight ({self.training.coverage_weight}) is about what a pointer copies, and the "
+                "model has none: set model.pointer.enabled=true, or leave it at 0"
+            )
         for key in ("max_source_tokens", "max_target_tokens"):
             padded = -(-getattr(self.data, key) // self.data.batching.length_step) * self.data.batching.length_step
             self.model.require_positions(padded, f"data.{key} ({getattr(self.data, key)}), padded,")

@@ -27,7 +27,7 @@ from summarizer.training.reporting import Reporter
 from summarizer.training.schedule import learning_rate_factor
 from summarizer.training.state import TrainerState
 from summarizer.training.step import Updater
-from summarizer.training.trainer import Trainer, resume
+from summarizer.training.trainer import Trainer, TrainingConfig, resume
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +125,7 @@ def _updater(config: TrainConfig, model: Transformer, runtime: Runtime) -> Updat
         runtime=runtime,
         learning_rate=partial(_learning_rate, config),
         label_smoothing=config.training.label_smoothing,
+        coverage_weight=partial(_coverage_weight, config.training),
         clip_norm=config.training.clip_norm,
         seed=config.seed,
     )
@@ -132,6 +133,10 @@ def _updater(config: TrainConfig, model: Transformer, runtime: Runtime) -> Updat
 
 def _learning_rate(config: TrainConfig, step: int) -> float:
     return config.optimizer.lr * learning_rate_factor(step, config.schedule, max_steps=config.training.max_steps)
+
+
+def _coverage_weight(training: TrainingConfig, step: int) -> float:
+    return training.coverage_weight if step >= training.coverage_start else 0.0
 
 
 def _loader(config: TrainConfig, data: PreparedData, runtime: Runtime) -> BatchLoader:

@@ -140,9 +140,14 @@ class Generator:
         source_BS = pad_sequence([torch.tensor(source) for source in sources], batch_first=True, padding_value=PAD_ID)
         lengths_B = torch.tensor([len(source) for source in sources])
         source_mask_BS = length_mask(lengths_B, source_BS.shape[1]).to(self._device)
-        encoder_output_BSD = self._model.encode(source_BS.to(self._device), source_mask_BS)
+        source_BS = source_BS.to(self._device)
+        encoder_output_BSD = self._model.encode(source_BS, source_mask_BS)
         cache = self._model.start_cache(
-            encoder_output_BSD, source_mask_BS, num_beams=self._num_beams, max_length=self._config.max_tokens
+            source_BS,
+            encoder_output_BSD,
+            source_mask_BS,
+            num_beams=self._num_beams,
+            max_length=self._config.max_tokens,
         )
         next_token = ModelNextToken(self._model, cache)
         match self._config.method:

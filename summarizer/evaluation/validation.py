@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from summarizer.data.batch import Batch, collate
 from summarizer.data.example import EncodedExample, Example
@@ -86,17 +87,18 @@ class Validator:
         return Validation(metrics, samples, images={"cross_attention": self._heat_map(predictions[0])})
 
     def _losses(self) -> dict[str, float]:
-        """Loss is the mean -log p of a target token, in nats and without label smoothing."""
-        sums = torch.zeros(2, dtype=torch.float64, device=self.runtime.device)
+        """Means over target tokens. Loss is -log p in nats, without label smoothing; more with a pointer."""
+        totals: dict[str, Tensor] = {}
         target_tokens = 0
         with torch.inference_mode(), evaluating(self.model):
             for batch in self.loader.one_pass():
                 with self.runtime.autocast():
-                    losses = batch_loss(self.model, batch.to(self.runtime.device))
-                sums += torch.stack((losses.nll, losses.correct))
+                    sums = batch_loss(self.model, batch.to(self.runtime.device))
+                mine = {"loss": sums.nll, "accuracy": sums.correct, **sums.pointer}
+                totals = {name: value.double() + totals.get(name, 0.0) for name, value in mine.items()}
                 target_tokens += batch.num_target_tokens
-        loss, accuracy = (sums / target_tokens).tolist()
-        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": accuracy}
+        means = {name: float(total) / target_tokens for name, total in totals.items()}
+        return {"loss": means["loss"], "perplexity": math.exp(min(means["loss"], 700.0)), **means}
 
     def _rouge(self, predictions: Sequence[str]) -> dict[str, float]:
         """Mean F1 by ROUGE type; nothing where there is nothing to score."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from summarizer.model.attention import KeysValues
 from summarizer.model.config import AttentionShape
+from summarizer.model.pointer import Copying, DistinctTokens
 
 _FIRST_ROOM = 32  # positions allocated at first; doubled whenever they are used up
 
@@ -39,6 +41,14 @@ class LayerCache:
         )
 
 
+class PointerCache(NamedTuple):
+    """The pointer's share. It exists once per document."""
+
+    encoder_output_BSD: Tensor
+    key_BSK: Tensor
+    tokens: DistinctTokens
+
+
 class DecoderCache:
     """All layers' caches, and the mask of the source they look at.
 
@@ -50,6 +60,8 @@ class DecoderCache:
         self.source_mask_BS = source_mask_BS
         self.max_length = max_length
         self.length = 0
+        self.pointer: PointerCache | None = None  # of a model that has one
+        self.copying: Copying | None = None  # what its pointer said at the latest step, T being the beams
 
     @classmethod
     def empty(
@@ -103,6 +115,10 @@ class DecoderCache:
     def keep(self, document_B: Tensor) -> None:
         """Drop all documents but those whose indices ``document_B`` lists, in its order."""
         self.source_mask_BS = self.source_mask_BS[document_B]
+        if self.pointer is not None:
+            encoder_output_BSD, key_BSK, (slot_BS, token_BU) = self.pointer
+            tokens = DistinctTokens(slot_BS[document_B], token_BU[document_B])
+            self.pointer = PointerCache(encoder_output_BSD[document_B], key_BSK[document_B], tokens)
         for layer in self.layers:
             layer.self_key_BWHTK = layer.self_key_BWHTK[document_B]
             layer.self_value_BWHTU = layer.self_value_BWHTU[document_B]

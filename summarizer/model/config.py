@@ -75,6 +75,20 @@ class AttentionSites:
     cross: AttentionConfig = field(default_factory=AttentionConfig)
 
 
+@dataclass(kw_only=True)
+class PointerConfig:
+    """Copying of source tokens beside the vocabulary (pointer-generator, See et al. 2017)."""
+
+    enabled: bool = False
+    """Mix the vocabulary's distribution with one over the tokens of the source."""
+
+    score: ScoreKind = ScoreKind.scaled_dot
+    """How much the decoder's output cares for a source token as the next to copy, as for an attention site."""
+
+    key_dim: int | None = None
+    """Size of the pointer's query and keys; by default the width."""
+
+
 @dataclass(frozen=True)
 class AttentionShape:
     """An attention's sizes once every null is resolved."""
@@ -110,6 +124,9 @@ class TransformerConfig:
     attention: AttentionSites = field(default_factory=AttentionSites)
     """The score function, and if wished the heads, of each attention site."""
 
+    pointer: PointerConfig = field(default_factory=PointerConfig)
+    """Copying of source tokens, off by default."""
+
     positions: PositionKind = PositionKind.sinusoidal
     """How tokens get their place: sinusoidal, learned, learned_per_layer, rotary, relative_bias, alibi or none."""
 
@@ -137,6 +154,10 @@ class TransformerConfig:
     @property
     def feed_forward_size(self) -> int:
         return self.feed_forward_dim if self.feed_forward_dim is not None else 4 * self.width
+
+    @property
+    def pointer_key_dim(self) -> int:
+        return _first(self.pointer.key_dim, self.width)
 
     def attention_shape(self, site: AttentionConfig) -> AttentionShape:
         """Sizes of the attention at ``site``: its own, else the model's, else width / num_heads."""
@@ -168,6 +189,8 @@ class TransformerConfig:
             raise UserError(f"model.max_positions ({self.max_positions}) must be at least 1")
         if self.feed_forward_size < 1:
             raise UserError(f"model.feed_forward_dim ({self.feed_forward_dim}) must be at least 1")
+        if self.pointer_key_dim < 1:
+            raise UserError(f"model.pointer.key_dim ({self.pointer.key_dim}) must be at least 1")
         for name in ("encoder_self", "decoder_self", "cross"):
             self._validate_site(name, getattr(self.attention, name))
         for name in ("dropout", "attention_dropout"):

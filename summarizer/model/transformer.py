@@ -1,20 +1,29 @@
-"""The encoder/decoder Transformer: source ids and previous target ids in, next-token logits out."""
+"""The encoder/decoder Transformer: source ids and previous target ids in, what predicts the next token out."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from summarizer.model.cache import DecoderCache
+from summarizer.model.cache import DecoderCache, PointerCache
 from summarizer.model.config import TransformerConfig
 from summarizer.model.initialization import initialize
 from summarizer.model.layers import DecoderLayer, EncoderLayer
+from summarizer.model.pointer import Copying, DistinctTokens, Pointer, mixed_log_probabilities
 from summarizer.model.positions import embedding_positions
 from summarizer.model.residual import build_stack_norm
+from summarizer.model.scoring import build_score
 
 Layer = TypeVar("Layer", bound=nn.Module)
+
+
+class DecoderOutput(NamedTuple):
+    """What the decoder says of the token after each of its input tokens."""
+
+    hidden_BTD: Tensor  # from which :meth:`Transformer.project` makes logits over the vocabulary
+    copying: Copying | None  # to mix with them, if the model has a pointer
 
 
 class Transformer(nn.Module):
@@ -36,6 +45,7 @@ class Transformer(nn.Module):
         self.decoder_layers = _stack(DecoderLayer(config) for _ in range(config.decoder_layers))
         self.decoder_norm = build_stack_norm(config.norm_placement, config.norm, config.width)
         self.vocabulary = nn.Linear(config.width, vocab_size, bias=False)
+        self.pointer = _build_pointer(config)
         initialize(self, num_layers=max(config.encoder_layers, config.decoder_layers))
         if config.tie_embeddings:
             self.target_embedding.weight = self.source_embedding.weight
@@ -62,8 +72,8 @@ class Transformer(nn.Module):
             for name, parameter in parameters.items():
                 parameter.copy_(weights[name])
 
-    def forward(self, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor) -> Tensor:
-        """decoder_output_BTD, from which :meth:`project` makes the logits of the token after each input token."""
+    def forward(self, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor) -> DecoderOutput:
+        """All target positions at once."""
         encoder_output_BSD = self.encode(source_BS, source_mask_BS)
         return self.decode(decoder_input_BT, encoder_output_BSD, source_mask_BS)
 
@@ -75,13 +85,19 @@ class Transformer(nn.Module):
         encoder_output_BSD: Tensor = self.encoder_norm(hidden_BSD)
         return encoder_output_BSD
 
-    def decode(self, decoder_input_BT: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor) -> Tensor:
-        """decoder_output_BTD of all target positions at once."""
-        hidden_BTD = self._embed(self.target_embedding, decoder_input_BT)
+    def decode(self, decoder_input_BT: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor) -> DecoderOutput:
+        """All target positions at once."""
+        embedded_BTD = self._embed(self.target_embedding, decoder_input_BT)
+        hidden_BTD = embedded_BTD
         for layer in self.decoder_layers:
             hidden_BTD = layer(hidden_BTD, encoder_output_BSD, source_mask_BS)
-        decoder_output_BTD: Tensor = self.decoder_norm(hidden_BTD)
-        return decoder_output_BTD
+        hidden_BTD = self.decoder_norm(hidden_BTD)
+        if self.pointer is None:
+            return DecoderOutput(hidden_BTD, None)
+        key_BSK = self.pointer.keys(encoder_output_BSD)
+        return DecoderOutput(
+            hidden_BTD, self.pointer(hidden_BTD, embedded_BTD, encoder_output_BSD, key_BSK, source_mask_BS)
+        )
 
     def project(self, decoder_output: Tensor) -> Tensor:
         """Logits over the vocabulary: the last dimension goes from D to V."""
@@ -89,24 +105,44 @@ class Transformer(nn.Module):
         return logits
 
     def start_cache(
-        self, encoder_output_BSD: Tensor, source_mask_BS: Tensor, *, num_beams: int, max_length: int
+        self,
+        source_BS: Tensor,
+        encoder_output_BSD: Tensor,
+        source_mask_BS: Tensor,
+        *,
+        num_beams: int,
+        max_length: int,
     ) -> DecoderCache:
         """The cache with which :meth:`decode_step` can decode up to ``max_length`` positions of each beam."""
         cross = [layer.cross_attention.keys_values(encoder_output_BSD) for layer in self.decoder_layers]
         own = self.config.attention_shape(self.config.attention.decoder_self)
-        return DecoderCache.empty(own, cross, source_mask_BS, num_beams=num_beams, max_length=max_length)
+        cache = DecoderCache.empty(own, cross, source_mask_BS, num_beams=num_beams, max_length=max_length)
+        if self.pointer is not None:
+            tokens = DistinctTokens.of(source_BS)
+            cache.pointer = PointerCache(encoder_output_BSD, self.pointer.keys(encoder_output_BSD), tokens)
+        return cache
 
     def decode_step(self, token_BW: Tensor, step: int, cache: DecoderCache) -> Tensor:
         """logits_BWV of the token after ``token_BW``, which stands at target position ``step`` of each beam.
 
-        Writes the keys and values of that position into ``cache``.
+        Writes the keys and values of that position into ``cache``. The logits of a model with a pointer are the
+        logarithms of its mixed probabilities.
         """
         cache.make_room(step + 1)
         embedding_BWD = self.target_embedding(token_BW) * math.sqrt(self.config.width)
-        hidden_BWD = self.positions.added_to(embedding_BWD, step, 1)
+        embedded_BWD = self.positions.added_to(embedding_BWD, step, 1)
+        hidden_BWD = embedded_BWD
         for layer, layer_cache in zip(self.decoder_layers, cache.layers, strict=True):
             hidden_BWD = layer.step(hidden_BWD, step, layer_cache, cache.source_mask_BS)
-        return self.project(self.decoder_norm(hidden_BWD))
+        hidden_BWD = self.decoder_norm(hidden_BWD)
+        logits_BWV = self.project(hidden_BWD)
+        if self.pointer is None:
+            return logits_BWV
+        assert cache.pointer is not None, "the cache was started by a model without a pointer"
+        encoder_output_BSD, key_BSK, tokens = cache.pointer
+        copying = self.pointer(hidden_BWD, embedded_BWD, encoder_output_BSD, key_BSK, cache.source_mask_BS)
+        cache.copying = copying
+        return mixed_log_probabilities(logits_BWV, copying, tokens)
 
     def _embed(self, embedding: nn.Embedding, token_BT: Tensor) -> Tensor:
         embedding_BTD = embedding(token_BT) * math.sqrt(self.config.width)
@@ -117,3 +153,11 @@ class Transformer(nn.Module):
 def _stack(layers: Iterable[Layer]) -> Sequence[Layer]:
     """Layers that the module around them knows as its own, typed as what they are."""
     return cast("Sequence[Layer]", nn.ModuleList(layers))
+
+
+def _build_pointer(config: TransformerConfig) -> Pointer | None:
+    if not config.pointer.enabled:
+        return None
+    key_dim = config.pointer_key_dim
+    score = build_score(config.pointer.score, num_heads=1, key_dim=key_dim)
+    return Pointer(width=config.width, key_dim=key_dim, score=score)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +30,14 @@ class StepReport:
     real_tokens: int  # source and target tokens without padding
     positions: int  # the same with padding
     skipped: bool  # loss or gradient was not finite, the weights were left as they were
+    pointer: Mapping[str, float] = field(default_factory=dict)  # means of what LossSums.pointer sums
 
 
 class Updater:
     """Applies updates to a model; the same weights, batches and step number give the same new weights.
 
     :param learning_rate: step -> learning rate.
+    :param coverage_weight: step -> weight of the coverage loss, for models with a pointer.
     :param clip_norm: gradients longer than this are shortened to it.
     :param seed: with the step number, decides all of the update's randomness.
     """
@@ -50,12 +52,14 @@ class Updater:
         label_smoothing: float,
         clip_norm: float,
         seed: int,
+        coverage_weight: Callable[[int], float] = lambda step: 0.0,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.runtime = runtime
         self.learning_rate = learning_rate
         self.label_smoothing = label_smoothing
+        self.coverage_weight = coverage_weight
         self.clip_norm = clip_norm
         self.seed = seed
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
@@ -68,10 +72,12 @@ class Updater:
         self.model.train()
         seed_step(self.seed, step)
         target_tokens = sum(batch.num_target_tokens for batch in batches)
-        sums = self._accumulate(batches, target_tokens)
+        sums = self._accumulate(batches, target_tokens, self.coverage_weight(step))
         learning_rate = self.learning_rate(step)
-        gradient_norm = self._apply(learning_rate, sums[0])
-        loss, nll, accuracy = (sums / target_tokens).tolist()
+        gradient_norm = self._apply(learning_rate, sums["loss"])
+        values = (torch.stack(list(sums.values())) / target_tokens).tolist()  # one wait for the device
+        means = dict(zip(sums, values, strict=True))
+        loss, nll, accuracy = (means.pop(name) for name in ("loss", "nll", "correct"))
         return StepReport(
             step=step,
             loss=loss,
@@ -83,19 +89,24 @@ class Updater:
             real_tokens=sum(batch.num_real_tokens for batch in batches),
             positions=sum(batch.num_positions for batch in batches),
             skipped=not math.isfinite(gradient_norm) or not math.isfinite(loss),
+            pointer=means,
         )
 
-    def _accumulate(self, batches: Sequence[Batch], target_tokens: int) -> Tensor:
-        """Add up the gradients; return (loss, nll, correct) sums."""
+    def _accumulate(self, batches: Sequence[Batch], target_tokens: int, coverage_weight: float) -> dict[str, Tensor]:
+        """Add up the gradients, and what :class:`LossSums` holds."""
         self.optimizer.zero_grad(set_to_none=True)
-        totals = torch.zeros(3, device=self.runtime.device)
+        totals: dict[str, Tensor] = {}
         for batch in batches:
             with self.runtime.autocast():
                 sums: LossSums = batch_loss(
-                    self.model, batch.to(self.runtime.device), label_smoothing=self.label_smoothing
+                    self.model,
+                    batch.to(self.runtime.device),
+                    label_smoothing=self.label_smoothing,
+                    coverage_weight=coverage_weight,
                 )
             self.scaler.scale(sums.loss / target_tokens).backward()  # type: ignore[no-untyped-call]
-            totals += torch.stack((sums.loss.detach(), sums.nll, sums.correct))
+            mine = {"loss": sums.loss.detach(), "nll": sums.nll, "correct": sums.correct, **sums.pointer}
+            totals = {name: value + totals[name] for name, value in mine.items()} if totals else mine
         return totals
 
     def _apply(self, learning_rate: float, loss: Tensor) -> float:

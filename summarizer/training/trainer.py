@@ -35,6 +35,12 @@ class TrainingConfig:
     label_smoothing: float = 0.1
     """Share of the target distribution spread evenly over the vocabulary (Szegedy et al. 2016)."""
 
+    coverage_weight: float = 0.0
+    """Weight of the coverage loss, which keeps a pointer from copying one place twice; See et al. 2017 take 1."""
+
+    coverage_start: int = 0
+    """First update that has the coverage loss. See et al. 2017 add it at the end, when copying has been learned."""
+
     log_every: int = 20
     validate_every: int = 500
     save_every: int = 500
@@ -62,6 +68,10 @@ class TrainingConfig:
             raise UserError(f"training.clip_norm ({self.clip_norm}) must be above 0: try training.clip_norm=1.0")
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"training.label_smoothing ({self.label_smoothing}) must be at least 0 and below 1")
+        if not 0 <= self.coverage_weight < math.inf:
+            raise UserError(f"training.coverage_weight ({self.coverage_weight}) must be 0 or more, and finite")
+        if self.coverage_start < 0:
+            raise UserError(f"training.coverage_start ({self.coverage_start}) must be at least 0")
         if self.patience is not None and self.patience < 1:
             raise UserError(f"training.patience ({self.patience}) must be at least 1, or null for no early stopping")
         if self.best_metric not in BEST_IS_LOWEST | BEST_IS_HIGHEST:

@@ -71,6 +71,7 @@ class Window:
             "loss": self.loss,
             "nll": _token_mean(self._done, lambda report: report.nll),
             "accuracy": _token_mean(self._done, lambda report: report.accuracy),
+            **{name: self._pointer_mean(name) for name in self.reports[-1].pointer},
             "learning_rate": self.reports[-1].learning_rate,
             "gradient_norm": sum(norms) / len(norms) if norms else math.nan,
             "gradient_norm_max": max(norms, default=math.nan),
@@ -78,6 +79,9 @@ class Window:
             "tokens_per_second": self.real_tokens / max(seconds, 1e-9),
             "real_token_share": self.real_tokens / sum(report.positions for report in self.reports),
         }
+
+    def _pointer_mean(self, name: str) -> float:
+        return _token_mean(self._done, lambda report: report.pointer[name])
 
     @property
     def _done(self) -> list[StepReport]:

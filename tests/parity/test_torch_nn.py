@@ -145,7 +145,7 @@ def test_the_whole_model(model: Transformer) -> None:
         src_key_padding_mask=~MASK_BS,
         memory_key_padding_mask=~MASK_BS,
     )
-    logits_BTV = model.project(model(source_BS, MASK_BS, input_BT))
+    logits_BTV = model.project(model(source_BS, MASK_BS, input_BT).hidden_BTD)
     their_logits_BTV = their_output_BTD @ embedding_VD.T
     assert_same(logits_BTV, their_logits_BTV)
     assert_same(gradients(logits_BTV, embedding_VD), gradients(their_logits_BTV, embedding_VD))

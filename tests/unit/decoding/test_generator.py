@@ -87,7 +87,7 @@ def test_greedy_search_with_the_cache_takes_the_best_token_of_the_whole_model(
     ids = [2]
     model.eval()
     while len(ids) <= 12:
-        output = model(source, torch.ones_like(source).bool(), torch.tensor([ids]))
+        output = model(source, torch.ones_like(source).bool(), torch.tensor([ids])).hidden_BTD
         logits = model.project(output)[0, -1]
         logits[:3] = -torch.inf
         ids.append(int(logits.argmax()))

@@ -188,7 +188,7 @@ def test_every_layer_of_the_decoder_knows_the_order_of_what_it_wrote(tiny_model:
     model = tiny_model(positions=kind, decoder_layers=1)
     encoder_output_BSD, mask_BS = random_tensor(1, 3, 16), torch.ones(1, 3).bool()
     ends = [
-        model.decode(torch.tensor([history]), encoder_output_BSD, mask_BS)[0, -1]
+        model.decode(torch.tensor([history]), encoder_output_BSD, mask_BS).hidden_BTD[0, -1]
         for history in ([5, 6, 7, 8], [7, 5, 6, 8])
     ]
     difference = (ends[0] - ends[1]).abs().max()
@@ -220,5 +220,5 @@ def random_tensor(*shape: int, seed: int = 0) -> Tensor:
 def run(model: Transformer, *, sources: int, targets: int) -> Tensor:
     """decoder_output_BTD of two documents."""
     source_BS, input_BT = torch.arange(2 * sources).view(2, -1) % 11, torch.arange(2 * targets).view(2, -1) % 11
-    output_BTD: Tensor = model(source_BS, torch.ones(2, sources).bool(), input_BT)
+    output_BTD: Tensor = model(source_BS, torch.ones(2, sources).bool(), input_BT).hidden_BTD
     return output_BTD

@@ -97,7 +97,7 @@ def test_both_stacks_of_the_model_end_normalised_once(
             nn.init.constant_(parameter, 3.0 if parameter_name.endswith("weight") else 0.0)
     source_BS, mask_BS = torch.tensor([[5, 6, 7, 8]]), torch.ones(1, 4).bool()
     encoder_output_BSD = model.encode(source_BS, mask_BS)
-    decoder_output_BTD = model.decode(source_BS, encoder_output_BSD, mask_BS)
+    decoder_output_BTD = model.decode(source_BS, encoder_output_BSD, mask_BS).hidden_BTD
     for output in (encoder_output_BSD, decoder_output_BTD):  # twice would be as once, but for the last gain
         size = output.square().mean(-1).sqrt()
         torch.testing.assert_close(size, torch.full_like(size, 3.0), rtol=1e-3, atol=0)

@@ -73,7 +73,7 @@ def embedded(model: Transformer, source_BS: Tensor, mask_BS: Tensor, input_BT: T
         embedding.register_forward_hook(lambda module, inputs, output: given.append(output))
         for embedding in (model.source_embedding, model.target_embedding)
     ]
-    output_BTD = model(source_BS, mask_BS, input_BT)
+    output_BTD = model(source_BS, mask_BS, input_BT).hidden_BTD
     for hook in hooks:
         hook.remove()
     return [*given, output_BTD]
@@ -102,8 +102,8 @@ def test_every_real_source_token_counts_and_no_padding_does(tiny_model: MakeMode
 
 def test_the_order_of_the_source_matters(tiny_model: MakeModel) -> None:
     model, mask_BS, input_BT = tiny_model(), torch.ones(1, 4, dtype=torch.bool), random_ids(1, 3)
-    forwards = model(torch.tensor([[5, 6, 7, 8]]), mask_BS, input_BT)
-    backwards = model(torch.tensor([[8, 7, 6, 5]]), mask_BS, input_BT)
+    forwards = model(torch.tensor([[5, 6, 7, 8]]), mask_BS, input_BT).hidden_BTD
+    backwards = model(torch.tensor([[8, 7, 6, 5]]), mask_BS, input_BT).hidden_BTD
     assert (forwards - backwards).abs().max() > 1e-3
 
 
@@ -114,12 +114,12 @@ def test_longer_padding_of_any_ids_changes_no_real_output(
 ) -> None:
     model = tiny_model(**changes).to(dtype)
     source_BS, input_BT, lengths_B = random_ids(3, 7), random_ids(3, 5, seed=1), torch.tensor([7, 2, 4])
-    plain_BTD = model(source_BS, length_mask(lengths_B, 7), input_BT)
+    plain_BTD = model(source_BS, length_mask(lengths_B, 7), input_BT).hidden_BTD
     for row, length in enumerate(lengths_B.tolist()):
         source_BS[row, length:] = random_ids(7 - length, seed=2)
     source_BS = torch.cat((source_BS, random_ids(3, 9, seed=3)), dim=1)
     input_BT = torch.cat((input_BT, random_ids(3, 6, seed=4)), dim=1)
-    padded_BTD = model(source_BS, length_mask(lengths_B, 16), input_BT)[:, :5]
+    padded_BTD = model(source_BS, length_mask(lengths_B, 16), input_BT).hidden_BTD[:, :5]
     torch.testing.assert_close(padded_BTD, plain_BTD, rtol=0, atol=tolerance)
 
 
@@ -128,9 +128,11 @@ def test_documents_one_by_one_give_what_they_give_together(tiny_model: MakeModel
     model = tiny_model(**changes)
     lengths = [6, 1, 4, 5]
     source_BS, input_BT = random_ids(4, 6), random_ids(4, 5, seed=1)
-    together_BTD = model(source_BS, length_mask(torch.tensor(lengths), 6), input_BT)
+    together_BTD = model(source_BS, length_mask(torch.tensor(lengths), 6), input_BT).hidden_BTD
     for row, length in enumerate(lengths):
-        alone_TD = model(source_BS[row : row + 1, :length], torch.ones(1, length).bool(), input_BT[row : row + 1])[0]
+        alone_TD = model(
+            source_BS[row : row + 1, :length], torch.ones(1, length).bool(), input_BT[row : row + 1]
+        ).hidden_BTD[0]
         torch.testing.assert_close(together_BTD[row], alone_TD, rtol=0, atol=1e-12)
 
 
@@ -140,8 +142,8 @@ def test_a_document_without_tokens_breaks_neither_its_neighbours_nor_training(
 ) -> None:
     model = tiny_model(**changes)
     source_BS, input_BT = random_ids(2, 6), random_ids(2, 5, seed=1)
-    output_BTD = model(source_BS, length_mask(torch.tensor([0, 6]), 6), input_BT)
-    alone_BTD = model(source_BS[1:], torch.ones(1, 6).bool(), input_BT[1:])
+    output_BTD = model(source_BS, length_mask(torch.tensor([0, 6]), 6), input_BT).hidden_BTD
+    alone_BTD = model(source_BS[1:], torch.ones(1, 6).bool(), input_BT[1:]).hidden_BTD
     torch.testing.assert_close(output_BTD[1:], alone_BTD, rtol=0, atol=1e-12)
     torch.autograd.backward(output_BTD.square().sum())
     assert output_BTD.isfinite().all()
@@ -167,7 +169,7 @@ def test_steps_give_what_the_whole_history_gives_while_beams_move_and_documents_
     model = tiny_model(seed, **changes).requires_grad_(False)
     source_BS, mask_BS = random_ids(4, 6, seed=seed), length_mask(torch.tensor([6, 3, 1, 5]), 6)
     encoder_output_BSD = model.encode(source_BS, mask_BS)
-    cache = model.start_cache(encoder_output_BSD, mask_BS, num_beams=num_beams, max_length=max_length)
+    cache = model.start_cache(source_BS, encoder_output_BSD, mask_BS, num_beams=num_beams, max_length=max_length)
     documents = torch.arange(4)
     history_BWT = torch.empty(4, num_beams, 0, dtype=torch.long)
     for step in range(max_length):
@@ -176,7 +178,7 @@ def test_steps_give_what_the_whole_history_gives_while_beams_move_and_documents_
         logits_BWV = model.decode_step(token_BW, step, cache)
 
         row_N = documents.repeat_interleave(num_beams)
-        output_NTD = model.decode(history_BWT.flatten(0, 1), encoder_output_BSD[row_N], mask_BS[row_N])
+        output_NTD = model.decode(history_BWT.flatten(0, 1), encoder_output_BSD[row_N], mask_BS[row_N]).hidden_BTD
         expected_BWV = model.project(output_NTD[:, -1]).view_as(logits_BWV)
         torch.testing.assert_close(logits_BWV, expected_BWV, rtol=0, atol=1e-11)
 
@@ -205,7 +207,7 @@ def test_tied_embeddings_are_one_parameter_and_untied_ones_are_three(tiny_model:
 @pytest.mark.parametrize("changes", [*VARIANTS.values(), {"tie_embeddings": False}], ids=[*VARIANTS, "untied"])
 def test_every_parameter_learns(tiny_model: MakeModel, changes: dict[str, Any]) -> None:
     model = tiny_model(**changes)
-    logits_BTV = model.project(model(random_ids(2, 6), torch.ones(2, 6).bool(), random_ids(2, 5, seed=1)))
+    logits_BTV = model.project(model(random_ids(2, 6), torch.ones(2, 6).bool(), random_ids(2, 5, seed=1)).hidden_BTD)
     torch.autograd.backward(logits_BTV.logsumexp(-1).sum())
     # The same number added to all of a query's scores changes no softmax: keys' biases of dot products cannot learn.
     cannot_learn = {
@@ -261,7 +263,7 @@ def test_a_new_model_knows_nothing_and_is_not_sure_of_it(num_layers: int, tie_em
     sizes = {"width": 128, "num_heads": 2, "encoder_layers": num_layers, "decoder_layers": num_layers}
     model = Transformer(TransformerConfig(**sizes, tie_embeddings=tie_embeddings), vocab_size).eval()
     source_BS, input_BT = torch.randint(vocab_size, (8, 10)), torch.randint(vocab_size, (8, 12))
-    logits_BTV = model.project(model(source_BS, torch.ones(8, 10).bool(), input_BT))
+    logits_BTV = model.project(model(source_BS, torch.ones(8, 10).bool(), input_BT).hidden_BTD)
     # A tied model starts by betting on the input token, whose embedding is still in the stream; not so on others.
     logits_BTV = logits_BTV.scatter(2, input_BT[..., None], -math.inf)
     target_BT = (input_BT + torch.randint(1, vocab_size, (8, 12))) % vocab_size
@@ -285,8 +287,8 @@ def test_depth_does_not_make_the_stream_of_a_new_model_grow() -> None:
 @pytest.mark.parametrize("name", ["different heads", "additive"])
 def test_dropout_acts_in_training_only(tiny_model: MakeModel, name: str) -> None:
     inputs = (random_ids(2, 6), torch.ones(2, 6).bool(), random_ids(2, 5, seed=1))
-    plain_BTD = tiny_model(**VARIANTS[name])(*inputs)
+    plain_BTD = tiny_model(**VARIANTS[name])(*inputs).hidden_BTD
     for dropout in ("dropout", "attention_dropout"):
         model = tiny_model(**{dropout: 0.5}, **VARIANTS[name])
-        assert torch.equal(model(*inputs), plain_BTD)
-        assert not torch.allclose(model.train()(*inputs), plain_BTD)
+        assert torch.equal(model(*inputs).hidden_BTD, plain_BTD)
+        assert not torch.allclose(model.train()(*inputs).hidden_BTD, plain_BTD)

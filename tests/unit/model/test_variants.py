@@ -111,7 +111,7 @@ def attentions(model: Transformer) -> dict[str, MultiHeadAttention]:
 def test_no_gradient_comes_from_later_target_positions(name: str) -> None:
     model, embeddings = make_model(name), []
     with hooked({"": model.target_embedding}, lambda module, inputs, options, output: embeddings.append(output)):
-        output_BTD = model(SOURCE_BS, MASK_BS, INPUT_BT)
+        output_BTD = model(SOURCE_BS, MASK_BS, INPUT_BT).hidden_BTD
     for position in (0, 2, TARGETS - 1):
         (gradient_BTD,) = torch.autograd.grad(output_BTD[:, position].square().sum(), embeddings, retain_graph=True)
         assert gradient_BTD[:, : position + 1].ne(0).any(-1).all()
@@ -122,11 +122,11 @@ def test_no_gradient_comes_from_later_target_positions(name: str) -> None:
 @torch.no_grad()
 def test_longer_padding_of_any_ids_changes_no_real_output(name: str) -> None:
     model = make_model(name)
-    plain_BTD = model(SOURCE_BS, MASK_BS, INPUT_BT)
+    plain_BTD = model(SOURCE_BS, MASK_BS, INPUT_BT).hidden_BTD
     source_BS = torch.where(MASK_BS, SOURCE_BS, random_ids(3, SOURCES, seed=2))
     source_BS = torch.cat((source_BS, random_ids(3, LONGEST - SOURCES, seed=3)), dim=1)
     input_BT = torch.cat((INPUT_BT, random_ids(3, LONGEST - TARGETS, seed=4)), dim=1)
-    padded_BTD = model(source_BS, length_mask(torch.tensor(LENGTHS), LONGEST), input_BT)[:, :TARGETS]
+    padded_BTD = model(source_BS, length_mask(torch.tensor(LENGTHS), LONGEST), input_BT).hidden_BTD[:, :TARGETS]
     torch.testing.assert_close(padded_BTD, plain_BTD, rtol=0, atol=1e-11)
 
 
@@ -134,9 +134,9 @@ def test_longer_padding_of_any_ids_changes_no_real_output(name: str) -> None:
 @torch.no_grad()
 def test_documents_one_by_one_give_what_they_give_together(name: str) -> None:
     model = make_model(name)
-    together_BTD = model(SOURCE_BS, MASK_BS, INPUT_BT)
+    together_BTD = model(SOURCE_BS, MASK_BS, INPUT_BT).hidden_BTD
     for row, length in enumerate(LENGTHS):
-        alone_1TD = model(SOURCE_BS[row, None, :length], torch.ones(1, length).bool(), INPUT_BT[row, None])
+        alone_1TD = model(SOURCE_BS[row, None, :length], torch.ones(1, length).bool(), INPUT_BT[row, None]).hidden_BTD
         torch.testing.assert_close(together_BTD[row], alone_1TD[0], rtol=0, atol=1e-11)
 
 
@@ -150,13 +150,13 @@ def test_a_document_without_tokens_gets_no_attention_and_breaks_nothing(name: st
 
     looking_at_source = {key: module for key, module in attentions(model).items() if "self_attention" not in key}
     with hooked(looking_at_source, record):
-        output_BTD = model(SOURCE_BS, mask_BS, INPUT_BT)
+        output_BTD = model(SOURCE_BS, mask_BS, INPUT_BT).hidden_BTD
     assert len(recorded) == 4
     for module, (weights_BHTS, mixed_BTD) in recorded.items():
         assert not weights_BHTS[0].any()
         assert torch.equal(mixed_BTD[0], module.output.bias.expand_as(mixed_BTD[0]))
         torch.testing.assert_close(weights_BHTS[1:].sum(-1), torch.ones_like(weights_BHTS[1:, ..., 0]))
-    alone_BTD = model(SOURCE_BS[1:], mask_BS[1:], INPUT_BT[1:])
+    alone_BTD = model(SOURCE_BS[1:], mask_BS[1:], INPUT_BT[1:]).hidden_BTD
     torch.testing.assert_close(output_BTD[1:], alone_BTD, rtol=0, atol=1e-11)
     gradients = torch.autograd.grad(output_BTD.square().sum(), list(model.parameters()), materialize_grads=True)
     assert output_BTD.isfinite().all()
@@ -171,7 +171,7 @@ def test_a_document_without_tokens_gets_no_attention_and_breaks_nothing(name: st
 def test_steps_give_what_the_whole_history_gives_while_beams_move_and_documents_leave(name: str) -> None:
     model, rng, num_beams, max_length = make_model(name), random.Random(0), 3, 7
     encoder_output_BSD = model.encode(SOURCE_BS, MASK_BS)
-    state = model.start_cache(encoder_output_BSD, MASK_BS, num_beams=num_beams, max_length=max_length)
+    state = model.start_cache(SOURCE_BS, encoder_output_BSD, MASK_BS, num_beams=num_beams, max_length=max_length)
     documents, history_BWT = torch.arange(3), torch.empty(3, num_beams, 0, dtype=torch.long)
     steps = []  # documents, histories and logits of each
     for step in range(max_length):
@@ -187,7 +187,7 @@ def test_steps_give_what_the_whole_history_gives_while_beams_move_and_documents_
             documents, history_BWT = documents[kept_B], history_BWT[kept_B]
     for documents, history_BWT, logits_BWV in steps:
         row_N = documents.repeat_interleave(num_beams)
-        output_NTD = model.decode(history_BWT.flatten(0, 1), encoder_output_BSD[row_N], MASK_BS[row_N])
+        output_NTD = model.decode(history_BWT.flatten(0, 1), encoder_output_BSD[row_N], MASK_BS[row_N]).hidden_BTD
         expected_BWV = model.project(output_NTD[:, -1]).view_as(logits_BWV)
         torch.testing.assert_close(logits_BWV, expected_BWV, rtol=0, atol=1e-10)
 
@@ -227,7 +227,7 @@ def cannot_learn(model: Transformer) -> set[str]:
 @each_variant
 def test_every_parameter_learns(name: str) -> None:
     model = make_model(name)
-    logits_BTV = model.project(model(SOURCE_BS, MASK_BS, INPUT_BT))
+    logits_BTV = model.project(model(SOURCE_BS, MASK_BS, INPUT_BT).hidden_BTD)
     parameters = dict(model.named_parameters())
     gradients = torch.autograd.grad(logits_BTV.logsumexp(-1).sum(), list(parameters.values()))
     idle = {name for name, gradient in zip(parameters, gradients, strict=True) if gradient.abs().max() < ROUNDING}
@@ -251,7 +251,7 @@ def test_autocast_changes_rounding_only(name: str) -> None:
     mask_BS = length_mask(torch.tensor([0, SOURCES, 4]), SOURCES)  # "never" must stay finite in half precision too
     for enabled in (True, False):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            logits_BTV = single.project(single(SOURCE_BS, mask_BS, INPUT_BT)).float()
+            logits_BTV = single.project(single(SOURCE_BS, mask_BS, INPUT_BT).hidden_BTD).float()
         gradients = torch.autograd.grad(logits_BTV.logsumexp(-1).sum(), list(single.parameters()))
         assert all(gradient.isfinite().all() for gradient in gradients)
         results.append((logits_BTV, torch.cat([gradient.flatten() for gradient in gradients])))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from summarizer.data.batch import Batch
 from summarizer.model.masks import length_mask
-from summarizer.model.transformer import Transformer
+from summarizer.model.transformer import DecoderOutput, Transformer
 from summarizer.training import loss as loss_module
 from summarizer.training.loss import LossSums, batch_loss, chunked_cross_entropy
 
@@ -153,8 +153,8 @@ class FakeTransformer(nn.Module):
         self.output_BTD = output_BTD
         self.vocabulary = nn.Linear(D, 23, bias=False)
 
-    def forward(self, *_: Tensor) -> Tensor:
-        return self.output_BTD
+    def forward(self, *_: Tensor) -> DecoderOutput:
+        return DecoderOutput(self.output_BTD, None)
 
 
 def problem() -> tuple[nn.Linear, Tensor, Tensor]:

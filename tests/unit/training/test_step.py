@@ -206,12 +206,14 @@ def descender(update: Updater) -> Updater:
 def real_logits(model: Transformer, batch: Batch) -> tuple[Tensor, Tensor]:
     source_mask_BS = length_mask(batch.source_lengths_B, batch.source_BS.shape[1])
     target_mask_BT = length_mask(batch.target_lengths_B, batch.target_BT.shape[1])
-    logits_BTV = model.project(model(batch.source_BS, source_mask_BS, batch.decoder_input_BT))
+    logits_BTV = model.project(model(batch.source_BS, source_mask_BS, batch.decoder_input_BT).hidden_BTD)
     return logits_BTV[target_mask_BT], batch.target_BT[target_mask_BT]
 
 
 def poisoned_loss(model: Transformer) -> Any:
-    return model.register_forward_hook(lambda module, inputs, output: output * math.inf)
+    return model.register_forward_hook(
+        lambda module, inputs, output: output._replace(hidden_BTD=output.hidden_BTD * math.inf)
+    )
 
 
 def poisoned_gradient(model: Transformer) -> Any:
