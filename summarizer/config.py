@@ -74,10 +74,10 @@ class TrainConfig:
                 f"training.coverage_weight ({self.training.coverage_weight}) is about what a pointer copies, and the "
                 "model has none: set model.pointer.enabled=true, or leave it at 0"
             )
+        require_fitting_search(self.decoding, self.model)
         for key in ("max_source_tokens", "max_target_tokens"):
             padded = -(-getattr(self.data, key) // self.data.batching.length_step) * self.data.batching.length_step
             self.model.require_positions(padded, f"data.{key} ({getattr(self.data, key)}), padded,")
-        self.model.require_positions(self.decoding.max_tokens, f"decoding.max_tokens ({self.decoding.max_tokens})")
         if self.data.max_source_tokens + self.data.max_target_tokens > self.data.batching.max_tokens:
             raise UserError(
                 f"data.batching.max_tokens ({self.data.batching.max_tokens}) must hold at least one example of "
@@ -218,6 +218,16 @@ def with_overrides(config: DecodingConfig, overrides: DecodingOverrides) -> Deco
     merged = DecodingConfig(**{name: own[name] if value is None else value for name, value in chosen.items()})
     merged.validate()
     return merged
+
+
+def require_fitting_search(decoding: DecodingConfig, model: TransformerConfig) -> None:
+    """Raise UserError if a model of this kind cannot be searched so."""
+    model.require_positions(decoding.max_tokens, f"decoding.max_tokens ({decoding.max_tokens})")
+    if decoding.coverage_penalty and not model.pointer.enabled:
+        raise UserError(
+            f"decoding.coverage_penalty ({decoding.coverage_penalty}) is about what a pointer copies, and the model "
+            "has none: leave it at 0, or train one with model.pointer.enabled=true"
+        )
 
 
 def flat_settings(config: TrainConfig) -> dict[str, str | int | float | bool]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from summarizer.checkpoint import load_model_weights, require_run_folder
-from summarizer.config import DecodingOverrides, TrainConfig, from_yaml, with_overrides
+from summarizer.config import DecodingOverrides, TrainConfig, from_yaml, require_fitting_search, with_overrides
 from summarizer.decoding.generator import Generator, Summary
 from summarizer.errors import UserError
 from summarizer.model.transformer import Transformer
@@ -60,7 +60,7 @@ class Summarizer:
         except ValueError as error:
             raise UserError(f"{weights.path} does not fit the model of {run_dir / CONFIG_FILE}: {error}") from error
         search = config.decoding if decoding is None else with_overrides(config.decoding, decoding)
-        config.model.require_positions(search.max_tokens, f"decoding.max_tokens ({search.max_tokens})")
+        require_fitting_search(search, config.model)
         generator = Generator(
             model,
             tokenizer,

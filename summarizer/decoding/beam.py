@@ -35,6 +35,9 @@ def beam_search(
     token_BW = torch.full((num_documents, config.beam_size), special.start, device=device)
     for step in range(config.max_tokens):
         log_probability_BWV = rules.log_probabilities(next_token(token_BW, step), beams.history_BWT)
+        penalty_BW = next_token.penalty()
+        if penalty_BW is not None:
+            log_probability_BWV = log_probability_BWV - penalty_BW[..., None]
         candidates = _best_candidates(beams, log_probability_BWV)
         parent_BW, beams, finished = _advance(candidates, beams, finished, config, special.end)
         if step + 1 == config.max_tokens:

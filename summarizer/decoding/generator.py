@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from summarizer.decoding.beam import beam_search
 from summarizer.decoding.sampling import sample
+from summarizer.decoding.scores import CoveragePenalty
 from summarizer.decoding.search import DecodingConfig, DecodingMethod, Hypothesis, SpecialIds
 from summarizer.errors import UserError
 from summarizer.model.cache import DecoderCache
@@ -41,18 +42,29 @@ class Summary:
 class ModelNextToken:
     """A Transformer and its cache as the next-token function that a search calls."""
 
-    def __init__(self, model: Transformer, cache: DecoderCache) -> None:
+    def __init__(self, model: Transformer, cache: DecoderCache, *, coverage_penalty: float = 0.0) -> None:
         self._model = model
         self._cache = cache
+        self._coverage = CoveragePenalty(coverage_penalty) if coverage_penalty else None
 
     def __call__(self, token_BW: Tensor, step: int) -> Tensor:
         return self._model.decode_step(token_BW, step, self._cache)
 
+    def penalty(self) -> Tensor | None:
+        if self._coverage is None:
+            return None
+        assert self._cache.copying is not None, "coverage is about what a pointer copies"
+        return self._coverage.charge(self._cache.copying.copied())
+
     def reorder(self, parent_BW: Tensor) -> None:
         self._cache.reorder(parent_BW)
+        if self._coverage is not None:
+            self._coverage.reorder(parent_BW)
 
     def keep(self, documents_B: Tensor) -> None:
         self._cache.keep(documents_B)
+        if self._coverage is not None:
+            self._coverage.keep(documents_B)
 
 
 class Generator:
@@ -149,7 +161,7 @@ class Generator:
             num_beams=self._num_beams,
             max_length=self._config.max_tokens,
         )
-        next_token = ModelNextToken(self._model, cache)
+        next_token = ModelNextToken(self._model, cache, coverage_penalty=self._config.coverage_penalty)
         match self._config.method:
             case DecodingMethod.beam:
                 found = beam_search(

@@ -1,6 +1,6 @@
 """Log-probabilities in, scores out: which tokens may follow, and how hypotheses of unlike length compare.
 
-B documents, W beams, T generated tokens so far, V vocabulary, N windows of n tokens.
+B documents, W beams, T generated tokens so far, S source tokens, V vocabulary, N windows of n tokens.
 """
 
 import torch
@@ -69,3 +69,30 @@ def block_repeated_ngrams(log_probability_BWV: Tensor, history_BWT: Tensor, ngra
     blocked_BWV = log_probability_BWV.scatter(-1, place_BWN, value_BWN)
     stuck_BW1 = blocked_BWV.amax(dim=-1, keepdim=True) == -torch.inf
     return log_probability_BWV.where(stuck_BW1, blocked_BWV)
+
+
+class CoveragePenalty:
+    """Charges hypotheses for what they copy from a source token beyond once (Gehrmann et al. 2018).
+
+    :param weight: the charge for one full copy.
+    """
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+        self._coverage_BWS: Tensor | None = None  # copied so far, from each source token
+
+    def charge(self, copied_BWS: Tensor) -> Tensor:
+        """penalty_BW of one step, in which each source token is copied with this probability."""
+        before_BWS = torch.zeros_like(copied_BWS) if self._coverage_BWS is None else self._coverage_BWS
+        self._coverage_BWS = before_BWS + copied_BWS
+        excess_BWS = self._coverage_BWS.clamp_min(1) - before_BWS.clamp_min(1)
+        return self.weight * excess_BWS.sum(dim=-1)
+
+    def reorder(self, parent_BW: Tensor) -> None:
+        assert self._coverage_BWS is not None, "nothing to reorder before the first step"
+        index_BWS = parent_BW[..., None].expand_as(self._coverage_BWS)
+        self._coverage_BWS = self._coverage_BWS.gather(1, index_BWS)
+
+    def keep(self, documents_B: Tensor) -> None:
+        assert self._coverage_BWS is not None, "nothing to keep before the first step"
+        self._coverage_BWS = self._coverage_BWS[documents_B]

@@ -45,6 +45,10 @@ class DecodingConfig:
     no_repeat_ngram_size: int = 3
     """No sequence of this many tokens appears twice in a summary. 0 allows all repetition."""
 
+    coverage_penalty: float = 0.0
+    """What a hypothesis loses, before its length is considered, for each time it copies a source token again. For
+    models with a pointer (Gehrmann et al. 2018, https://arxiv.org/abs/1808.10792, section 4.2)."""
+
     temperature: float = 1.0
     """Sampling only: divides the logits; below 1 is more careful, above 1 more random."""
 
@@ -76,6 +80,10 @@ class DecodingConfig:
             raise UserError(
                 f"decoding.min_tokens ({self.min_tokens}) must be at least 0 and below decoding.max_tokens"
                 f" ({self.max_tokens}); lower min_tokens or raise max_tokens"
+            )
+        if not (math.isfinite(self.coverage_penalty) and self.coverage_penalty >= 0):
+            raise UserError(
+                f"decoding.coverage_penalty ({self.coverage_penalty}) must be 0 or more; 0 takes nothing off"
             )
         if self.no_repeat_ngram_size < 0:
             raise UserError(
@@ -110,7 +118,7 @@ class Hypothesis:
 
     ids: list[int]  # without the start and the end id
     score: float  # the log-probability, normalised for length: what hypotheses are compared by
-    log_probability: float  # of all generated tokens, the end token among them
+    log_probability: float  # of all generated tokens, the end token among them, less their penalties
 
 
 class NextToken(Protocol):
@@ -118,6 +126,10 @@ class NextToken(Protocol):
 
     def __call__(self, token_BW: Tensor, step: int) -> Tensor:
         """Take the token at position ``step`` of every hypothesis; return logits_BWV of what follows it."""
+        ...
+
+    def penalty(self) -> Tensor | None:
+        """penalty_BW, 0 or more: what each hypothesis of the latest call loses, whatever follows. None: nothing."""
         ...
 
     def reorder(self, parent_BW: Tensor) -> None:

@@ -27,6 +27,10 @@ class Copying(NamedTuple):
     log_weights_BTS: Tensor  # logarithm of the attention paid to each source token: what copying would copy
     gate_BT: Tensor  # log-odds of generating: p_gen is its sigmoid
 
+    def copied(self) -> Tensor:
+        """copied_BTS, (1 - p_gen) · attention: how probable it is that each source token is copied."""
+        return (self.log_weights_BTS + F.logsigmoid(-self.gate_BT)[..., None]).exp()
+
 
 class DistinctTokens(NamedTuple):
     """Each source token once: the places where copies of one token meet."""

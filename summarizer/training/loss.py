@@ -59,20 +59,23 @@ def batch_loss(
         return chunked_cross_entropy(hidden_ND, target_N, model.vocabulary, label_smoothing=label_smoothing)
     pointing = _pointing(copying, DistinctTokens.of(batch.source_BS), target_mask_BT)
     sums = chunked_cross_entropy(hidden_ND, target_N, model.vocabulary, pointing, label_smoothing=label_smoothing)
-    coverage = coverage_loss(copying.log_weights_BTS.exp(), target_mask_BT)
+    coverage = coverage_loss(copying.copied(), target_mask_BT)
     loss = sums.loss + coverage_weight * coverage if coverage_weight else sums.loss
     return LossSums(loss, sums.nll, sums.correct, {**sums.pointer, "coverage": coverage.detach()})
 
 
-def coverage_loss(weights_BTS: Tensor, target_mask_BT: Tensor) -> Tensor:
-    """How much of the pointer's attention goes where it has been: between 0 and 1 for each target token, summed.
+def coverage_loss(copied_BTS: Tensor, target_mask_BT: Tensor) -> Tensor:
+    """How much is copied from where something was copied before: between 0 and 1 for each target token, summed.
 
-    For each source token the smaller of its attention now and all of its attention before (See et al. 2017, equation
-    12). Unlike theirs, our attention does not read the coverage, for then no two target tokens could be computed at
-    once; the decoder knows by its self-attention what it has written.
+    For each source token the smaller of what is copied now and all that was before (See et al. 2017, equation 12, with
+    two differences). Theirs counts the attention even where the gate lets none of it through; ours, which serves
+    nothing but copying, may then rest where it likes. And ours does not read the coverage, for then no two target
+    tokens could be computed at once; the decoder's self-attention knows what has been written.
+
+    :param copied_BTS: probability of copying each source token.
     """
-    before_BTS = weights_BTS.cumsum(dim=1) - weights_BTS
-    return torch.minimum(weights_BTS, before_BTS).sum(dim=-1)[target_mask_BT].sum()
+    before_BTS = copied_BTS.cumsum(dim=1) - copied_BTS
+    return torch.minimum(copied_BTS, before_BTS).sum(dim=-1)[target_mask_BT].sum()
 
 
 def chunked_cross_entropy(

@@ -18,10 +18,14 @@ Prefix = tuple[int, ...]
 
 
 class RandomLanguage:
-    """Logits depend on the document and on every token before: a wrong history gives wrong probabilities."""
+    """Logits depend on the document and on every token before: a wrong history gives wrong probabilities.
 
-    def __init__(self, seed: int, vocab_size: int, scale: float = 2.0) -> None:
+    So do the charges that, unless they are 0, come on top of each step's log-probabilities.
+    """
+
+    def __init__(self, seed: int, vocab_size: int, scale: float = 2.0, charges: float = 0.0) -> None:
         self.vocab_size = vocab_size
+        self.charges = charges
         self._seed = seed
         self._scale = scale
         self.log_probabilities = lru_cache(maxsize=None)(self._log_probabilities)
@@ -32,8 +36,12 @@ class RandomLanguage:
         logits[END] += document % 3 - 1  # documents that end early, and late
         return logits
 
+    def charge(self, document: int, prefix: Prefix) -> float:
+        return self.charges * float(np.random.default_rng([self._seed, document, len(prefix), *prefix, 1]).random())
+
     def _log_probabilities(self, document: int, prefix: Prefix) -> list[float]:
-        return [float(value) for value in self.logits(document, prefix).log_softmax(-1)]
+        charge = self.charge(document, prefix)
+        return [float(value) - charge for value in self.logits(document, prefix).log_softmax(-1)]
 
 
 class Follower:
@@ -59,6 +67,12 @@ class Follower:
             for document, beams in zip(self._documents, self._histories, strict=True)
         ]
         return torch.stack(rows)
+
+    def penalty(self) -> Tensor | None:
+        if not self._language.charges:
+            return None
+        rows = zip(self._documents, self._histories, strict=True)
+        return torch.tensor([[self._language.charge(row, prefix[1:]) for prefix in beams] for row, beams in rows])
 
     def reorder(self, parent_BW: Tensor) -> None:
         rows = zip(self._histories, parent_BW.tolist(), strict=True)
@@ -142,10 +156,11 @@ def greedy(language: RandomLanguage, document: int, config: DecodingConfig) -> l
     return ids
 
 
+@pytest.mark.parametrize("charges", [0.0, 3.0])
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize(("min_tokens", "max_tokens"), [(0, 4), (2, 4), (0, 1), (3, 4)])
 def test_a_beam_as_wide_as_the_space_finds_what_brute_force_finds(
-    penalty: float, min_tokens: int, max_tokens: int
+    charges: float, penalty: float, min_tokens: int, max_tokens: int
 ) -> None:
     config = DecodingConfig(
         beam_size=128,
@@ -155,20 +170,20 @@ def test_a_beam_as_wide_as_the_space_finds_what_brute_force_finds(
         no_repeat_ngram_size=0,
     )
     for seed in range(3):
-        language = RandomLanguage(seed, vocab_size=5)
+        language = RandomLanguage(seed, vocab_size=5, charges=charges)
         for document, found in enumerate(search(language, [0, 1, 2], config)):
             assert_same(found, brute_force(language, document, config))
 
 
 @pytest.mark.parametrize("beam_size", [2, 3, 5])
-@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0])
-def test_stopping_early_loses_nothing(beam_size: int, penalty: float) -> None:
+@pytest.mark.parametrize(("penalty", "charges"), [(0.0, 0.0), (0.6, 0.0), (1.0, 0.0), (1.0, 3.0), (2.0, 0.0)])
+def test_stopping_early_loses_nothing(beam_size: int, penalty: float, charges: float) -> None:
     config = DecodingConfig(
         beam_size=beam_size, length_penalty=penalty, min_tokens=1, max_tokens=9, no_repeat_ngram_size=0
     )
     documents = list(range(12))
     for seed in range(3):
-        language = RandomLanguage(seed, vocab_size=6)
+        language = RandomLanguage(seed, vocab_size=6, charges=charges)
         for document, found in zip(documents, search(language, documents, config), strict=True):
             assert_same(found, plain_search(language, document, config))
 
@@ -190,6 +205,8 @@ def test_a_beam_of_one_takes_the_better_token_where_rounded_sums_tie() -> None:
         def __call__(self, token_BW: Tensor, step: int) -> Tensor:
             logits = torch.tensor([-50.0, -50.0, 0.0, 1e-6, -50.0])
             return logits.expand(1, 1, -1)
+
+        def penalty(self) -> None: ...
 
         def reorder(self, parent_BW: Tensor) -> None: ...
 
@@ -246,6 +263,8 @@ def test_ties_go_to_the_lower_id() -> None:
     class Indifferent:
         def __call__(self, token_BW: Tensor, step: int) -> Tensor:
             return torch.zeros(*token_BW.shape, 5000)
+
+        def penalty(self) -> None: ...
 
         def reorder(self, parent_BW: Tensor) -> None: ...
 

@@ -38,6 +38,8 @@ class Documents:
         generator = torch.Generator().manual_seed(document * 10_000 + token * 100 + step)
         return torch.randn(1, VOCABULARY, generator=generator)
 
+    def penalty(self) -> None: ...
+
     def reorder(self, parent_BW: Tensor) -> None:
         raise AssertionError("sampling follows one hypothesis per document")
 
@@ -104,6 +106,8 @@ def test_whole_summaries_are_drawn_as_often_as_they_are_probable() -> None:
         def __call__(self, token_BW: Tensor, step: int) -> Tensor:
             rows = {START: [0, 0, 3, 1], 2: [0, 1, 1, 0], 3: [0, 1, 0, 0]}
             return torch.tensor([[rows[int(token)]] for token in token_BW[:, 0]]).float().log()
+
+        def penalty(self) -> None: ...
 
         def reorder(self, parent_BW: Tensor) -> None: ...
 
