@@ -28,9 +28,7 @@ class Inspection:
 
 
 @torch.no_grad()
-def inspect(
-    model: Transformer, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor
-) -> Inspection:
+def inspect(model: Transformer, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor) -> Inspection:
     """One forward pass without dropout, observed.
 
     :param source_mask_BS: bool, True = may attend.

@@ -28,7 +28,6 @@ _FAINT_INK = (125, 128, 140)
 _PAPER = (255, 255, 255)
 MARK = (217, 95, 2)
 # From near white over green and blue to violet. Lightness only falls, also in print and to the colour-blind.
-_SHADES = 48  # few, for then a PNG file is a third smaller
 _COLOURS = np.array(
     [(246, 249, 245), (208, 233, 207), (132, 204, 190), (62, 152, 184), (46, 88, 156), (52, 24, 88)],
     dtype=float,
@@ -75,7 +74,7 @@ def draw_heat_map(
         weights_TS[span.rows, span.columns],
         list(targets[span.rows]),
         list(sources[span.columns]),
-        [False] * len(targets) if marks is None else list(marks.target_T[span.rows]),
+        list((marks.target_T if marks else [False] * len(targets))[span.rows]),
         "; ".join(filter(None, [span.remark, f"underlined: {marks.meaning}" if marks else ""])),
     )
     return _draw(view, title)
@@ -122,7 +121,6 @@ def label(token: str) -> str:
 def colours(shares: npt.NDArray[np.floating]) -> Pixels:
     """Numbers between 0 and 1 as colours, in one more dimension of three."""
     anchors = np.linspace(0, 1, len(_COLOURS))
-    shares = (shares * (_SHADES - 1)).round() / (_SHADES - 1)
     channels = [np.interp(shares, anchors, _COLOURS[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
@@ -143,9 +141,7 @@ def most_attended_span(weights_TS: npt.NDArray[np.floating]) -> Span:
     return Span(slice(rows), slice(start, start + columns), "; ".join(remarks))
 
 
-def _draw_labels(
-    picture: Image.Image, view: _View, columns: Sequence[Image.Image], *, left: int, top: int
-) -> None:
+def _draw_labels(picture: Image.Image, view: _View, columns: Sequence[Image.Image], *, left: int, top: int) -> None:
     draw = ImageDraw.Draw(picture)
     for row, (token, marked) in enumerate(zip(view.targets, view.marked, strict=True)):
         middle, right = top + row * _CELL + _CELL // 2, left - _GAP

@@ -14,16 +14,16 @@ from summarizer.presentation.words import shared_words, token_texts
 
 __all__ = ["Pixels", "attention_pictures", "attention_png"]
 
-_MOST_LAYERS = 6  # each costs 60 KB of a validation's event file
+_MOST_LAYERS = 4  # each costs 60 KB of a validation's event file
 
 
 def attention_pictures(trace: AttentionTrace) -> dict[str, Pixels]:
     """By name, in the order of their names: the average, every head in small, each layer, the pointer if any.
 
-    Of a model with more than six layers, six between the first and the last.
+    Of a model with more than four layers, four of them: the first, the last and two between.
     """
     pictures = {
-        "average": _map(trace, trace.average_TS, "cross-attention, mean of layers and heads"),
+        "average": _map(trace, trace.average, "cross-attention, mean of layers and heads"),
         "every_head": draw_head_grid(trace.weights_LHTS, title="cross-attention of every head"),
     }
     layers = len(trace.weights_LHTS)
@@ -38,7 +38,7 @@ def attention_pictures(trace: AttentionTrace) -> dict[str, Pixels]:
 def attention_png(trace: AttentionTrace) -> bytes:
     """The average of all layers and heads as a file."""
     file = io.BytesIO()
-    picture = _map(trace, trace.average_TS, "cross-attention, mean of layers and heads")
+    picture = _map(trace, trace.average, "cross-attention, mean of layers and heads")
     Image.fromarray(picture).save(file, format="PNG", optimize=True)
     return file.getvalue()
 

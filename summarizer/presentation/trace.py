@@ -32,10 +32,10 @@ class AttentionTrace:
     copied_T: Weights | None = None  # probability that the token was copied; None without a pointer
 
     @property
-    def average_TS(self) -> Weights:
-        """The mean of all layers and heads."""
-        average_TS: Weights = self.weights_LHTS.mean(axis=(0, 1))
-        return average_TS
+    def average(self) -> Weights:
+        """weights_TS, the mean of all layers and heads."""
+        weights_TS: Weights = self.weights_LHTS.mean(axis=(0, 1))
+        return weights_TS
 
 
 def trace_attention(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from summarizer.tokenizer import END_PIECE, NEWLINE_LABEL
 
-_WORD = re.compile(r"\w+(?:['’]\w+|(?<=\d)[.,]\d+)*")  # it's; 12,500
+_WORD = re.compile(r"\w+(?:['\u2019]\w+|(?<=\d)[.,]\d+)*")  # it's; 12,500
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")  # how SentencePiece writes a byte of a rare character
 
 
