@@ -15,6 +15,7 @@ _WIDEST = 1600  # pixels, as are all sizes below
 _LARGEST_CELL = 4
 _MARGIN = 16
 _GAP = 10
+_SHADES = 16  # so few that a PNG file packs the many cells well
 _SIDE = 66  # for the names of the layers
 _TOP = 84  # for title, remark and the names of the heads
 _FONT = ImageFont.load_default(13)
@@ -53,4 +54,5 @@ def draw_head_grid(weights_LHTS: npt.NDArray[np.floating], *, title: str) -> Pix
 
 def _panel(weights_TS: npt.NDArray[np.floating], cell: int) -> Image.Image:
     shares = weights_TS / max(float(weights_TS.max()), 1e-9)
+    shares = (shares * (_SHADES - 1)).round() / (_SHADES - 1)
     return Image.fromarray(colours(shares).repeat(cell, axis=0).repeat(cell, axis=1))

@@ -50,9 +50,19 @@ def _spelled(hexadecimals: Sequence[str]) -> list[str]:
     """The texts of byte pieces that follow one another."""
     content = bytes.fromhex("".join(hexadecimals))
     texts: list[str] = []
-    for character in content.decode("utf-8", "replace"):
-        texts += [character] + [""] * (len(character.encode()) - 1)
-    return texts if len(texts) == len(content) else ["\ufffd"] * len(content)
+    while len(texts) < len(content):
+        texts += _first_character(content[len(texts) :])
+    return texts
+
+
+def _first_character(content: bytes) -> list[str]:
+    """The texts of the bytes that ``content`` spells its first character with; U+FFFD for a byte that spells none."""
+    for length in range(1, 5):
+        try:
+            return [content[:length].decode("utf-8")] + [""] * (length - 1)
+        except UnicodeDecodeError:
+            continue
+    return ["\ufffd"]
 
 
 def _words(texts: Sequence[str]) -> list[str | None]:
