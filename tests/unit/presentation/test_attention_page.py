@@ -75,6 +75,7 @@ def test_a_model_without_pointer_has_no_pointer_on_the_page(make_trace: MakeTrac
     assert [word >= 0 for word in article["target"]["words"]] == [True, False, False, False]  # the, arty
 
 
+@pytest.mark.filterwarnings("error")
 def test_rows_of_zeros_and_of_one_weight_survive() -> None:
     weights = np.array([[0, 0, 0], [0, 1, 0], [1e-30, 0, 2e-30]], dtype=np.float32)
     levels, scales = Quantized.of(weights)
