@@ -173,6 +173,9 @@ class GenerateConfig:
     output: str | None = None
     """File for the summaries; by default standard output."""
 
+    attention: str | None = None
+    """File that shows where the model looked: .html for a page to explore, .png for one picture."""
+
     decoding: DecodingOverrides = field(default_factory=DecodingOverrides)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
@@ -181,6 +184,10 @@ class GenerateConfig:
         _validate_parts(self)
         if self.text is not None and self.input is not None:
             raise UserError(f"text and input ({self.input}) are both given and only one can be: leave one out")
+        if self.attention is not None and Path(self.attention).suffix not in (".html", ".png"):
+            raise UserError(f"attention ({self.attention}) must be a file that ends in .html or .png")
+        if self.attention is not None and self.attention == self.output:
+            raise UserError(f"attention and output are one file ({self.output}) and must be two: rename one")
 
 
 SCHEMAS = {

@@ -10,6 +10,7 @@ from summarizer.config import DecodingOverrides, TrainConfig, from_yaml, require
 from summarizer.decoding.generator import Generator, Summary
 from summarizer.errors import UserError
 from summarizer.model.transformer import Transformer
+from summarizer.presentation.trace import AttentionTrace, trace_attention
 from summarizer.runtime import Runtime, RuntimeConfig, set_up
 from summarizer.tokenizer import Tokenizer
 
@@ -26,9 +27,17 @@ class Summarizer:
     """
 
     def __init__(
-        self, model: Transformer, generator: Generator, *, config: TrainConfig, step: int, runtime: Runtime
+        self,
+        model: Transformer,
+        tokenizer: Tokenizer,
+        generator: Generator,
+        *,
+        config: TrainConfig,
+        step: int,
+        runtime: Runtime,
     ) -> None:
         self.model = model
+        self.tokenizer = tokenizer
         self.generator = generator
         self.config = config  # of the training run
         self.step = step  # of the checkpoint
@@ -69,7 +78,7 @@ class Summarizer:
             device=chosen.device,
             autocast=chosen.autocast,
         )
-        return cls(model, generator, config=config, step=weights.step, runtime=chosen)
+        return cls(model, tokenizer, generator, config=config, step=weights.step, runtime=chosen)
 
     def summarize(self, texts: Sequence[str], *, progress: bool = False) -> list[str]:
         """One summary per text, its sentences separated by newlines. Raises UserError for an empty text."""
@@ -78,3 +87,14 @@ class Summarizer:
     def generate(self, texts: Sequence[str], *, progress: bool = False) -> list[Summary]:
         """Like :meth:`summarize`, with each summary's score and the share of the text that was read."""
         return self.generator.generate(texts, progress=progress)
+
+    def trace(self, summary: Summary) -> AttentionTrace:
+        """Where the model looked for each token of ``summary``, which :meth:`generate` gave."""
+        return trace_attention(
+            self.model,
+            self.tokenizer,
+            source=summary.source,
+            target=summary.target,
+            device=self.runtime.device,
+            autocast=self.runtime.autocast,
+        )

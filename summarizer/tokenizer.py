@@ -24,6 +24,7 @@ PAD_ID = 0
 UNK_ID = 1
 START_ID = 2
 END_ID = 3
+END_PIECE = "</s>"  # SentencePiece's name for the end id
 
 NEWLINE_PIECE = "\ue00a"  # private use: unlike "<n>", no text means anything by it
 NEWLINE_LABEL = "<n>"  # how people see that piece

@@ -16,7 +16,7 @@ ROWS = [
     ["errors"],
     ["tokenizer", "checkpoint", "runtime"],
     ["model", "data"],
-    ["training", "decoding"],
+    ["training", "decoding", "presentation"],
     ["evaluation"],
     ["config"],
     ["inference"],

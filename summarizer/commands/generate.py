@@ -8,14 +8,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from summarizer.checkpoint import write_text_atomically
+from summarizer.checkpoint import write_bytes_atomically, write_text_atomically
 from summarizer.config import GenerateConfig
 from summarizer.decoding.generator import Summary
 from summarizer.errors import UserError
 from summarizer.inference import Summarizer
+from summarizer.presentation.attention_page import PageEntry, attention_page
+from summarizer.presentation.pictures import attention_png
 from summarizer.runtime import configure_logging
 
 logger = logging.getLogger(__name__)
+
+_MOST_ARTICLES = {".html": 10, ".png": 1}  # in one file that shows attention
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,16 @@ class Article:
 def generate(config: GenerateConfig) -> None:
     """Summaries go to standard output or ``config.output``; everything else goes to standard error."""
     configure_logging()
-    if config.output is not None and Path(config.output).is_dir():
-        raise UserError(f"output ({config.output}) is a folder and must be a file: add a name to it")
+    for name, file in (("output", config.output), ("attention", config.attention)):
+        if file is not None and Path(file).is_dir():
+            raise UserError(f"{name} ({file}) is a folder and must be a file: add a name to it")
     articles = read_articles(config)
     if not articles:
         raise UserError(f"input ({config.input}) holds no text to summarize: give it at least one line")
     for article in articles:
         if not article.text.strip():
             raise UserError(f"{article.id} holds no text to summarize: give it some, or leave it out")
+    _require_room_for_attention(config, articles)
     summarizer = Summarizer.from_run(
         config.run, checkpoint=config.checkpoint, decoding=config.decoding, runtime=config.runtime
     )
@@ -51,6 +57,8 @@ def generate(config: GenerateConfig) -> None:
                 summary.tokens_total,
             )
     _write(config, articles, summaries)
+    if config.attention is not None:
+        _write_attention(Path(config.attention), summarizer, articles, summaries)
 
 
 def read_articles(config: GenerateConfig) -> list[Article]:
@@ -90,6 +98,17 @@ def _decode(content: bytes, place: str) -> str:
         raise UserError(f"{place} is not UTF-8 text (byte {error.start}): convert it first") from error
 
 
+def _require_room_for_attention(config: GenerateConfig, articles: list[Article]) -> None:
+    if config.attention is None:
+        return
+    most = _MOST_ARTICLES[Path(config.attention).suffix]
+    if len(articles) > most:
+        raise UserError(
+            f"attention ({config.attention}) shows at most {most} article{'s' if most > 1 else ''} and input "
+            f"({config.input}) holds {len(articles)}: give it fewer{'' if most > 1 else ', or make it an .html file'}"
+        )
+
+
 def _write(config: GenerateConfig, articles: list[Article], summaries: list[Summary]) -> None:
     many = config.input is not None and config.input.endswith(".jsonl")
     if many or (config.output or "").endswith(".jsonl"):
@@ -106,3 +125,15 @@ def _write(config: GenerateConfig, articles: list[Article], summaries: list[Summ
     output = Path(config.output)
     write_text_atomically(output, content)
     logger.info("written to %s", output)
+
+
+def _write_attention(file: Path, summarizer: Summarizer, articles: list[Article], summaries: list[Summary]) -> None:
+    if file.suffix == ".png":
+        write_bytes_atomically(file, attention_png(summarizer.trace(summaries[0])))
+    else:
+        entries = (
+            PageEntry(article.id, summarizer.trace(summary), unread=summary.tokens_total - summary.tokens_read)
+            for article, summary in zip(articles, summaries, strict=True)
+        )
+        write_text_atomically(file, attention_page(entries))
+    logger.info("attention written to %s", file)

@@ -37,6 +37,8 @@ class Summary:
     score: float  # log-probability, normalised for length
     tokens_read: int  # of the document; fewer than tokens_total if it was too long for the model
     tokens_total: int
+    source: list[int]  # ids the model read, the end id among them
+    target: list[int]  # ids it wrote, the end id among them unless the summary was cut off
 
 
 class ModelNextToken:
@@ -89,7 +91,6 @@ class Generator:
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
-        self.max_summary_tokens = config.max_tokens
         self._config = config
         self.max_source_tokens = max_source_tokens
         self._device = device
@@ -119,6 +120,8 @@ class Generator:
                 score=hypotheses[index].score,
                 tokens_read=len(sources[index]) - 1,
                 tokens_total=len(encoded[index]),
+                source=sources[index],
+                target=[*hypotheses[index].ids, END_ID][: self._config.max_tokens],
             )
             for index in range(len(sources))
         ]

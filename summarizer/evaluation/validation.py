@@ -1,4 +1,4 @@
-"""A model in training and the validation split in; loss, ROUGE beside lead-3, samples and a heat-map out."""
+"""A model in training and the validation split in; loss, ROUGE beside lead-3, samples and heat-maps out."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from summarizer.data.batch import Batch, collate
-from summarizer.data.example import EncodedExample, Example
+from summarizer.data.example import Example
 from summarizer.data.loader import BatchLoader
-from summarizer.decoding.generator import Generator
+from summarizer.decoding.generator import Generator, Summary
 from summarizer.errors import UserError
 from summarizer.evaluation.baselines import lead
 from summarizer.evaluation.rouge import ROUGE_TYPES, PairScores, score_pairs
-from summarizer.model.inspection import cross_attention_weights
-from summarizer.model.masks import length_mask
 from summarizer.model.mode import evaluating
 from summarizer.model.transformer import Transformer
+from summarizer.presentation.pictures import Pixels, attention_pictures
+from summarizer.presentation.trace import trace_attention
 from summarizer.runtime import Runtime
-from summarizer.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
-from summarizer.training.heat_map import draw_heat_map
+from summarizer.tokenizer import Tokenizer
 from summarizer.training.loss import batch_loss
 from summarizer.training.validation import Sample, Validation
 
@@ -78,13 +74,14 @@ class Validator:
         metrics = self._losses()
         if not self.examples:
             return Validation(metrics, samples=[], images={})
-        predictions = [summary.text for summary in self.generator.generate([e.document for e in self.examples])]
+        summaries = self.generator.generate([example.document for example in self.examples])
+        predictions = [summary.text for summary in summaries]
         metrics |= self._rouge(predictions) | self.lead_metrics
         samples = [
             Sample(example.id, example.document, example.summary, prediction)
             for example, prediction in zip(self.examples[: self.samples], predictions, strict=False)
         ]
-        return Validation(metrics, samples, images={"cross_attention": self._heat_map(predictions[0])})
+        return Validation(metrics, samples, images=self._attention_pictures(summaries[0]))
 
     def _losses(self) -> dict[str, float]:
         """Means over target tokens. Loss is -log p in nats, without label smoothing; more with a pointer."""
@@ -107,30 +104,14 @@ class Validator:
         scores: list[PairScores] = score_pairs([example.summary for example in self.examples], predictions)
         return {name: sum(score[name].f1 for score in scores) / len(scores) for name in ROUGE_TYPES}
 
-    def _heat_map(self, prediction: str) -> npt.NDArray[np.uint8]:
-        """Where the model looked while it wrote the first prediction, averaged over layers and heads."""
-        batch = self._encode(self.examples[0].document, prediction)
-        with self.runtime.autocast():
-            weights_LBHTS = cross_attention_weights(
-                self.model,
-                batch.source_BS,
-                length_mask(batch.source_lengths_B, batch.source_BS.shape[1]),
-                batch.decoder_input_BT,
-            )
-        return draw_heat_map(
-            weights_LBHTS.mean(dim=(0, 1, 2)).float().cpu().numpy(),
-            sources=self.tokenizer.pieces(batch.source_BS[0].tolist()),
-            targets=self.tokenizer.pieces(batch.target_BT[0].tolist()),
-            title="cross-attention, mean of layers and heads",
+    def _attention_pictures(self, summary: Summary) -> dict[str, Pixels]:
+        """Where the model looked while it wrote ``summary``."""
+        trace = trace_attention(
+            self.model,
+            self.tokenizer,
+            source=summary.source,
+            target=summary.target,
+            device=self.runtime.device,
+            autocast=self.runtime.autocast,
         )
-
-    def _encode(self, document: str, summary: str) -> Batch:
-        source = self.tokenizer.encode(document)[: self.generator.max_source_tokens - 1]
-        # What was decoded from n tokens may take more to encode, and learned positions end somewhere.
-        target = self.tokenizer.encode(summary)[: self.generator.max_summary_tokens - 1]
-        encoded = EncodedExample(
-            id=self.examples[0].id,
-            source=np.array([*source, END_ID], dtype=np.int32),
-            target=np.array([*target, END_ID], dtype=np.int32),
-        )
-        return collate([encoded], pad_id=PAD_ID, start_id=START_ID).to(self.runtime.device)
+        return {f"cross_attention/{name}": picture for name, picture in attention_pictures(trace).items()}

@@ -1,9 +1,13 @@
-"""A model and a batch in, the weights its cross-attentions share out among the source tokens out."""
+"""A model and a batch in; how its cross-attentions and its pointer share themselves out among the source tokens out.
+
+L decoder layers, B batch, H heads, T target, S source.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,18 +18,32 @@ from summarizer.model.mode import evaluating
 from summarizer.model.transformer import Transformer
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """Where a decoder looked. Row t belongs to the choice of the token after decoder input t."""
+
+    cross_LBHTS: Tensor  # float32; rows sum to one, padding gets zero
+    copy_BTS: Tensor | None = None  # float32: the pointer's distribution over the source; None without a pointer
+    copied_BT: Tensor | None = None  # float32: probability that the pointer gave the token, not the vocabulary
+
+
 @torch.no_grad()
-def cross_attention_weights(
-    model: Transformer, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor
-) -> Tensor:
-    """weights_LBHTS of the L decoder layers, float32, without dropout. Row t chooses the token after input t.
+def inspect(model: Transformer, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor) -> Inspection:
+    """One forward pass without dropout, observed.
 
     :param source_mask_BS: bool, True = may attend.
     :param decoder_input_BT: the target moved right by one, as in training.
     """
     with evaluating(model), _recording(model) as recorded:
         model(source_BS, source_mask_BS, decoder_input_BT)
-    return torch.stack(recorded)
+    return Inspection(torch.stack(recorded))
+
+
+def cross_attention_weights(
+    model: Transformer, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor
+) -> Tensor:
+    """weights_LBHTS of :func:`inspect` alone."""
+    return inspect(model, source_BS, source_mask_BS, decoder_input_BT).cross_LBHTS
 
 
 @contextmanager

@@ -237,6 +237,20 @@ INPUTS = {
     "a missing key": (["input=in.jsonl"], b'{"text": "Words."}', ["in.jsonl:1", "document", "text", "column="]),
     "two inputs": (["text=Words.", "input=in.txt"], b"Words.", ["text", "input (in.txt)", "leave one out"]),
     "an output that is a folder": (["text=Words.", "output=."], None, ["output (.)", "must be a file"]),
+    "attention in another form": (["text=Words.", "attention=a.gif"], None, ["attention (a.gif)", ".html or .png"]),
+    "attention without a form": (["text=Words.", "attention=.html"], None, ["attention (.html)", ".html or .png"]),
+    "attention into a folder": (["text=Words.", "attention=page.html"], None, ["attention (page.html)", "a folder"]),
+    "attention over the output": (["text=Words.", "output=a.html", "attention=a.html"], None, ["a.html", "rename one"]),
+    "one picture of two articles": (
+        ["input=in.jsonl", "attention=a.png"],
+        b'{"document": "Words."}\n{"document": "More."}',
+        ["attention (a.png)", "at most 1 article and", "holds 2", "make it an .html file"],
+    ),
+    "a page of too many articles": (
+        ["input=in.jsonl", "attention=a.html"],
+        b'{"document": "Words."}\n' * 11,
+        ["attention (a.html)", "at most 10 articles", "holds 11", "give it fewer"],
+    ),
     "a summary that may not end": (
         ["text=Words.", "decoding.min_tokens=500"],
         None,
@@ -250,11 +264,13 @@ def test_a_text_that_cannot_be_summarized_is_refused(
     case: str, command: Command, tmp_path: Path, smoke: TrainedRun
 ) -> None:
     arguments, content, words = INPUTS[case]
+    (tmp_path / "work" / "page.html").mkdir()
     for name in ("in.txt", "in.jsonl") if content is not None else ():
         (tmp_path / "work" / name).write_bytes(content or b"")
     outcome = command("generate", f"run={smoke.folder}", "output=out.txt", *arguments)
     assert_refused(outcome, *words)
     assert not (tmp_path / "work" / "out.txt").exists()
+    assert not list((tmp_path / "work").glob("a.*"))
 
 
 EVALUATIONS = {

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from summarizer import Summarizer
 from summarizer.config import DecodingOverrides
-from summarizer.tokenizer import Tokenizer
+from summarizer.tokenizer import Tokenizer, normalize
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Command, TrainedRun
@@ -190,6 +192,36 @@ def test_a_list_of_articles_becomes_a_list_of_summaries_in_their_order(
     assert [row["id"] for row in rows] == ["a", "b"]
     summaries = Summarizer.from_run(smoke.folder).summarize([line["document"] for line in LINES])
     assert [row["summary"] for row in rows] == summaries
+
+
+def test_a_page_shows_every_article_and_a_picture_one(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:
+    source, page, picture = tmp_path / "articles.jsonl", tmp_path / "new" / "page.html", tmp_path / "look.png"
+    source.write_text("\n".join(map(json.dumps, LINES)))
+    outcome = command("generate", f"run={smoke.folder}", f"input={source}", f"attention={page}")
+    assert outcome.status == 0, outcome.err
+    summaries = Summarizer.from_run(smoke.folder).summarize([line["document"] for line in LINES])
+    assert [json.loads(line)["summary"] for line in outcome.out.splitlines()] == summaries
+    scripts = re.findall(r'<script type="application/json" class="article">(.*?)</script>', page.read_text())
+    articles = [json.loads(script) for script in scripts]
+    tokenizer = Tokenizer.load(smoke.folder / "tokenizer.model")
+    for article, line, summary in zip(articles, LINES, summaries, strict=True):
+        assert article["name"] == line["id"]
+        assert article["source"]["pieces"] == [*tokenizer.pieces(tokenizer.encode(line["document"])), "</s>"]
+        shown = "".join(article["target"]["texts"]).lstrip().replace("\n ", "\n")
+        assert normalize(shown) == summary
+    outcome = command("generate", f"run={smoke.folder}", f"text={TEXT}", f"attention={picture}")
+    assert outcome.status == 0, outcome.err
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in page.parent.iterdir()] == ["page.html"]
+
+
+def test_validation_logs_where_the_model_looked(smoke: TrainedRun) -> None:
+    events = EventAccumulator(str(smoke.folder / "tensorboard"), size_guidance={"images": 0}).Reload()
+    tags = [tag.removeprefix("validation_images/cross_attention/") for tag in events.Tags()["images"]]
+    assert sorted(tags) == ["average", "every_head", "layer_01"]
+    images = {tag: events.Images(tag) for tag in events.Tags()["images"]}
+    assert {len(logged) for logged in images.values()} == {2}
+    assert sum(logged[0].width > 200 for logged in images.values()) == len(images)
 
 
 def test_a_text_too_long_for_the_model_is_summarized_with_a_warning(command: Command, smoke: TrainedRun) -> None:

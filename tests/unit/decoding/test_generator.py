@@ -105,6 +105,21 @@ def test_a_long_document_is_read_as_far_as_the_model_reads(make: Make, tokenizer
     assert texts(make().generate([long + " and nobody reads this"])) == [summaries[1].text]
 
 
+@METHODS
+def test_what_was_read_and_written_is_told_token_by_token(
+    make: Make, tokenizer: Tokenizer, settings: dict[str, object]
+) -> None:
+    for max_tokens in (2, 12):
+        for document, summary in zip(
+            DOCUMENTS, make(**settings, max_tokens=max_tokens).generate(DOCUMENTS), strict=True
+        ):
+            assert summary.source == [*tokenizer.encode(document)[: MAX_SOURCE_TOKENS - 1], 3]
+            assert tokenizer.decode(summary.target) == summary.text
+            assert len(summary.target) <= max_tokens
+            assert 3 not in summary.target[:-1]
+            assert summary.target[-1] == 3 or len(summary.target) == max_tokens
+
+
 @pytest.mark.parametrize("empty", ["", "  ", " \n\t\n"])
 def test_a_document_without_text_is_refused_by_its_number(make: Make, empty: str) -> None:
     with pytest.raises(UserError, match="document 2 of 3 ") as refused:

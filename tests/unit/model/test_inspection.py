@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from summarizer.model.attention import MultiHeadAttention
 from summarizer.model.config import AttentionConfig, AttentionSites, ScoreKind, TransformerConfig
-from summarizer.model.inspection import cross_attention_weights
+from summarizer.model.inspection import cross_attention_weights, inspect
 from summarizer.model.masks import length_mask
 from summarizer.model.transformer import Transformer
 
@@ -57,6 +57,12 @@ def test_rows_share_out_all_attention_and_padding_gets_none(model: Transformer) 
     torch.testing.assert_close(weights_LBHTS.sum(-1), torch.ones(3, 2, 2, 4))
     assert not weights_LBHTS[:, 1, :, :, 3:].any()
     assert weights_LBHTS[:, 0].all()
+
+
+def test_a_model_without_pointer_tells_nothing_of_copying(model: Transformer) -> None:
+    seen = inspect(model, SOURCE_BS, MASK_BS, INPUT_BT)
+    torch.testing.assert_close(seen.cross_LBHTS, cross_attention_weights(model, SOURCE_BS, MASK_BS, INPUT_BT))
+    assert seen.copy_BTS is seen.copied_BT is None
 
 
 def test_looking_leaves_no_trace(model: Transformer) -> None:

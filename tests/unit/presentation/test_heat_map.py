@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from summarizer.training.heat_map import colours, draw_heat_map, label
+from summarizer.presentation.heat_map import colours, draw_heat_map, label
 
 
 def tokens(count: int) -> list[str]:

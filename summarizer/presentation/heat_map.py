@@ -1,4 +1,4 @@
-"""Attention weights and the tokens they belong to in, a picture for people out."""
+"""Attention weights and the tokens they belong to in, a picture of one matrix out."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _TITLE_FONT = ImageFont.load_default(16)
 _INK = (40, 42, 54)
 _FAINT_INK = (125, 128, 140)
 _PAPER = (255, 255, 255)
+MARK = (217, 95, 2)
 # From near white over green and blue to violet. Lightness only falls, also in print and to the colour-blind.
 _COLOURS = np.array(
     [(246, 249, 245), (208, 233, 207), (132, 204, 190), (62, 152, 184), (46, 88, 156), (52, 24, 88)],
@@ -34,17 +35,29 @@ _COLOURS = np.array(
 
 
 @dataclass(frozen=True)
-class _View:
-    """The part of the weights that fits the picture, and how to say so."""
+class Marks:
+    """Target tokens to underline, and why."""
 
-    weights: npt.NDArray[np.floating]
-    targets: list[str]
-    sources: list[str]
+    target_T: Sequence[bool]
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of a matrix of weights that fits a picture, and how to say so."""
+
+    rows: slice
+    columns: slice
     remark: str
 
 
 def draw_heat_map(
-    weights_TS: npt.NDArray[np.floating], *, targets: Sequence[str], sources: Sequence[str], title: str
+    weights_TS: npt.NDArray[np.floating],
+    *,
+    targets: Sequence[str],
+    sources: Sequence[str],
+    title: str,
+    marks: Marks | None = None,
 ) -> Pixels:
     """A picture, (height, width, 3): target tokens down the side, source tokens across the top.
 
@@ -56,7 +69,29 @@ def draw_heat_map(
     :param sources: S token pieces.
     """
     assert weights_TS.shape == (len(targets), len(sources)), f"{weights_TS.shape} weights do not fit the tokens"
-    view = _most_attended(weights_TS, targets, sources)
+    span = most_attended_span(weights_TS)
+    view = _View(
+        weights_TS[span.rows, span.columns],
+        list(targets[span.rows]),
+        list(sources[span.columns]),
+        list((marks.target_T if marks else [False] * len(targets))[span.rows]),
+        "; ".join(filter(None, [span.remark, f"underlined: {marks.meaning}" if marks else ""])),
+    )
+    return _draw(view, title)
+
+
+@dataclass(frozen=True)
+class _View:
+    """What a picture shows."""
+
+    weights: npt.NDArray[np.floating]
+    targets: list[str]
+    sources: list[str]
+    marked: list[bool]  # targets to underline
+    remark: str
+
+
+def _draw(view: _View, title: str) -> Pixels:
     columns = [_rotated_label(token) for token in view.sources]
     left = _MARGIN + max(_text_width(label(token), _LABEL_FONT) for token in view.targets) + _GAP
     top = _MARGIN + 46 + max(column.height for column in columns) + _GAP
@@ -69,7 +104,7 @@ def draw_heat_map(
     draw = ImageDraw.Draw(picture)
     draw.text((_MARGIN, _MARGIN), title, font=_TITLE_FONT, fill=_INK, anchor="lt")
     draw.text((_MARGIN, _MARGIN + 24), view.remark, font=_LABEL_FONT, fill=_FAINT_INK, anchor="lt")
-    _draw_labels(picture, view.targets, columns, left=left, top=top)
+    _draw_labels(picture, view, columns, left=left, top=top)
     greatest = max(float(view.weights.max()), 1e-9)
     _draw_grid(picture, view.weights / greatest, left=left, top=top)
     _draw_legend(picture, greatest, left=left, top=top + grid_height + 2 * _GAP)
@@ -90,32 +125,30 @@ def colours(shares: npt.NDArray[np.floating]) -> Pixels:
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
-def _most_attended(weights_TS: npt.NDArray[np.floating], targets: Sequence[str], sources: Sequence[str]) -> _View:
-    rows, columns = min(len(targets), _MOST_ROWS), min(len(sources), _MOST_COLUMNS)
+def most_attended_span(weights_TS: npt.NDArray[np.floating]) -> Span:
+    """The 80 neighbouring source tokens that get the most attention, and the first 60 target tokens."""
+    targets, sources = weights_TS.shape
+    rows, columns = min(targets, _MOST_ROWS), min(sources, _MOST_COLUMNS)
     attention_S = weights_TS[:rows].sum(axis=0)
     totals = np.convolve(attention_S, np.ones(columns), mode="valid")
     start = int(totals.argmax())
     remarks = []
-    if columns < len(sources):
+    if columns < sources:
         share = totals[start] / max(float(attention_S.sum()), 1e-9)
-        remarks.append(f"source tokens {start + 1}-{start + columns} of {len(sources)}: {share:.0%} of the attention")
-    if rows < len(targets):
-        remarks.append(f"target tokens 1-{rows} of {len(targets)}")
-    return _View(
-        weights_TS[:rows, start : start + columns],
-        list(targets[:rows]),
-        list(sources[start : start + columns]),
-        "; ".join(remarks),
-    )
+        remarks.append(f"source tokens {start + 1}-{start + columns} of {sources}: {share:.0%} of the attention")
+    if rows < targets:
+        remarks.append(f"target tokens 1-{rows} of {targets}")
+    return Span(slice(rows), slice(start, start + columns), "; ".join(remarks))
 
 
-def _draw_labels(
-    picture: Image.Image, targets: Sequence[str], columns: Sequence[Image.Image], *, left: int, top: int
-) -> None:
+def _draw_labels(picture: Image.Image, view: _View, columns: Sequence[Image.Image], *, left: int, top: int) -> None:
     draw = ImageDraw.Draw(picture)
-    for row, token in enumerate(targets):
-        middle = top + row * _CELL + _CELL // 2
-        draw.text((left - _GAP, middle), label(token), font=_LABEL_FONT, fill=_INK, anchor="rm")
+    for row, (token, marked) in enumerate(zip(view.targets, view.marked, strict=True)):
+        middle, right = top + row * _CELL + _CELL // 2, left - _GAP
+        draw.text((right, middle), label(token), font=_LABEL_FONT, fill=_INK, anchor="rm")
+        if marked:
+            line = middle + _CELL // 2 - 1
+            draw.line((right - _text_width(label(token), _LABEL_FONT), line, right, line), fill=MARK, width=2)
     for index, column in enumerate(columns):
         centre = left + index * _CELL + _CELL // 2
         picture.paste(column, (centre - column.width // 2, top - _GAP - column.height))

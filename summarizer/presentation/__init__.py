@@ -1,0 +1,1 @@
+"""Attention weights in, pictures and pages for people out."""
