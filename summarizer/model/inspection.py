@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from summarizer.model.attention import MultiHeadAttention
 from summarizer.model.mode import evaluating
+from summarizer.model.pointer import DistinctTokens, copied_share
 from summarizer.model.transformer import Transformer
 
 
@@ -24,26 +25,27 @@ class Inspection:
 
     cross_LBHTS: Tensor  # float32; rows sum to one, padding gets zero
     copy_BTS: Tensor | None = None  # float32: the pointer's distribution over the source; None without a pointer
-    copied_BT: Tensor | None = None  # float32: probability that the pointer gave the token, not the vocabulary
+    copied_BT: Tensor | None = None  # float32: how probable it is, the token being known, that it was copied
 
 
 @torch.no_grad()
-def inspect(model: Transformer, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor) -> Inspection:
+def inspect(
+    model: Transformer, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor, target_BT: Tensor
+) -> Inspection:
     """One forward pass without dropout, observed.
 
     :param source_mask_BS: bool, True = may attend.
     :param decoder_input_BT: the target moved right by one, as in training.
     """
     with evaluating(model), _recording(model) as recorded:
-        model(source_BS, source_mask_BS, decoder_input_BT)
-    return Inspection(torch.stack(recorded))
-
-
-def cross_attention_weights(
-    model: Transformer, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor
-) -> Tensor:
-    """weights_LBHTS of :func:`inspect` alone."""
-    return inspect(model, source_BS, source_mask_BS, decoder_input_BT).cross_LBHTS
+        output = model(source_BS, source_mask_BS, decoder_input_BT)
+        cross_LBHTS = torch.stack(recorded)
+        if output.copying is None:
+            return Inspection(cross_LBHTS)
+        logits_BTV = model.project(output.hidden_BTD)
+    copy_BTS = output.copying.log_weights_BTS.exp().float()
+    copied_BT = copied_share(logits_BTV, output.copying, DistinctTokens.of(source_BS), target_BT)
+    return Inspection(cross_LBHTS, copy_BTS, copied_BT.float())
 
 
 @contextmanager

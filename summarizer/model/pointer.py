@@ -129,5 +129,14 @@ def mixed_log_probabilities(logits_BTV: Tensor, copying: Copying, tokens: Distin
     return generated_BTV.scatter_add(-1, token_BTU, raise_BTU)
 
 
+def copied_share(logits_BTV: Tensor, copying: Copying, tokens: DistinctTokens, target_BT: Tensor) -> Tensor:
+    """How probable it is that a target token, now that it is known, came by copying: (B, T), between 0 and 1."""
+    target_BT1 = target_BT[..., None]
+    mixed_BT1 = mixed_log_probabilities(logits_BTV, copying, tokens).gather(-1, target_BT1)
+    vocabulary_BT1 = at_least_float32(logits_BTV).log_softmax(dim=-1).gather(-1, target_BT1)
+    generated_BT = vocabulary_BT1.squeeze(-1) + F.logsigmoid(copying.gate_BT)
+    return -torch.expm1(generated_BT - mixed_BT1.squeeze(-1))
+
+
 def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

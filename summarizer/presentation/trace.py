@@ -53,9 +53,11 @@ def trace_attention(
     :param target: ids as it wrote them.
     """
     source_BS = torch.tensor([source], device=device)
+    target_BT = torch.tensor([target], device=device)
     decoder_input_BT = torch.tensor([[START_ID, *target[:-1]]], device=device)
     with autocast():
-        seen = inspect(model, source_BS, torch.ones_like(source_BS, dtype=torch.bool), decoder_input_BT)
+        mask_BS = torch.ones_like(source_BS, dtype=torch.bool)
+        seen = inspect(model, source_BS, mask_BS, decoder_input_BT, target_BT)
     return AttentionTrace(
         sources=tokenizer.pieces(source),
         targets=tokenizer.pieces(target),

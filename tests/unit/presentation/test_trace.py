@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from summarizer.model.inspection import Inspection, cross_attention_weights
+from summarizer.model.inspection import Inspection, inspect
 from summarizer.model.transformer import Transformer
 from summarizer.presentation import trace as module
 from summarizer.presentation.trace import trace_attention
@@ -36,7 +36,8 @@ def trace(model: Transformer, tokenizer: Tokenizer, **options: Any) -> module.At
 def test_row_t_is_the_attention_that_chose_target_t(model: Transformer, tokenizer: Tokenizer) -> None:
     found = trace(model, tokenizer)
     source_BS = torch.tensor([[5, 9, 7, 3]])
-    weights_LBHTS = cross_attention_weights(model, source_BS, source_BS > 0, torch.tensor([[2, 8, 6]]))
+    input_BT, target_BT = torch.tensor([[2, 8, 6]]), torch.tensor([[8, 6, 3]])
+    weights_LBHTS = inspect(model, source_BS, source_BS > 0, input_BT, target_BT).cross_LBHTS
     np.testing.assert_array_equal(found.weights_LHTS, weights_LBHTS[:, 0].numpy())
     assert found.weights_LHTS.shape == (2, 2, len(found.targets), len(found.sources))
     assert (found.sources[-1], found.targets[-1]) == ("</s>", "</s>")
