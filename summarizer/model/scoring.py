@@ -15,7 +15,12 @@ _BLOCK_ELEMENTS = 2**20  # of tanh(q + k) at once: what fits a CPU's cache, and 
 
 
 class ScoreFunction(nn.Module):
-    """What multi-head attention asks of a score function."""
+    """What multi-head attention asks of a score function.
+
+    ``query_gain`` is what the projection to queries starts multiplied by: 1, unless scores would be too large.
+    """
+
+    query_gain = 1.0
 
     def forward(self, query_BHTK: Tensor, key_BHSK: Tensor) -> Tensor:
         """scores_BHTS."""
@@ -23,8 +28,8 @@ class ScoreFunction(nn.Module):
 
 
 class DotProductScore(ScoreFunction):
-    """``scale * q·k``: Luong et al. 2015 with scale 1, Vaswani et al. 2017 with 1 / sqrt(K), which keeps the
-    variance of a score of random vectors at one, whatever their size.
+    """``scale * q·k``. With 1 / sqrt(K), as in Vaswani et al. 2017, a score of random vectors has a variance of one,
+    whatever their size.
 
     Every score of this family can be had from a fused kernel: it is the dot product of ``transform(q)`` and k.
     """
@@ -38,6 +43,16 @@ class DotProductScore(ScoreFunction):
 
     def forward(self, query_BHTK: Tensor, key_BHSK: Tensor) -> Tensor:
         return self.scale * self.transform(query_BHTK) @ key_BHSK.transpose(-1, -2)
+
+
+class UnscaledDotProductScore(DotProductScore):
+    """``q·k`` as it is (Luong et al. 2015). Scores of K-sized random vectors have a standard deviation of sqrt(K), and
+    a softmax of such scores hardly learns; smaller first queries do what the scale would do (T5, Raffel et al. 2020).
+    """
+
+    def __init__(self, *, key_dim: int) -> None:
+        super().__init__(scale=1.0)
+        self.query_gain = 1 / math.sqrt(key_dim)
 
 
 class BilinearScore(DotProductScore):
@@ -124,7 +139,7 @@ def build_score(kind: ScoreKind, *, num_heads: int, key_dim: int) -> ScoreFuncti
         case ScoreKind.scaled_dot:
             return DotProductScore(scale=1 / math.sqrt(key_dim))
         case ScoreKind.dot:
-            return DotProductScore(scale=1.0)
+            return UnscaledDotProductScore(key_dim=key_dim)
         case ScoreKind.general:
             return BilinearScore(num_heads=num_heads, key_dim=key_dim)
         case ScoreKind.additive:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from summarizer.model.attention import MultiHeadAttention
-from summarizer.model.config import AttentionConfig, AttentionSites, ScoreKind, TransformerConfig
+from summarizer.model.config import AttentionConfig, AttentionSites, PointerConfig, ScoreKind, TransformerConfig
 from summarizer.model.masks import length_mask
 from summarizer.model.scoring import DotProductScore
 from summarizer.model.transformer import Transformer
@@ -269,6 +269,21 @@ def test_a_new_model_knows_nothing_and_is_not_sure_of_it(num_layers: int, tie_em
     target_BT = (input_BT + torch.randint(1, vocab_size, (8, 12))) % vocab_size
     loss = F.cross_entropy(logits_BTV.flatten(0, 1), target_BT.flatten()).item()
     assert math.log(vocab_size) - 0.2 < loss < math.log(vocab_size) + 1.0
+
+
+@pytest.mark.parametrize("score", [ScoreKind.dot, ScoreKind.general])
+def test_a_new_model_of_dot_products_is_that_of_scaled_ones(score: ScoreKind) -> None:
+    """Whose scores are of size one: without the scale, the first queries are smaller."""
+    outputs = []
+    for kind in (score, ScoreKind.scaled_dot):
+        torch.manual_seed(0)
+        sizes = {"width": 64, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2}
+        pointer = PointerConfig(enabled=True, score=kind)
+        config = TransformerConfig(**sizes, **at_sites(*[kind.name] * 3), pointer=pointer)  # type: ignore[arg-type]
+        model = Transformer(config, VOCABULARY).eval()
+        output = model(random_ids(2, 9), torch.ones(2, 9).bool(), random_ids(2, 5, seed=1))
+        outputs.append((output.hidden_BTD, output.copying))
+    torch.testing.assert_close(*outputs)
 
 
 def test_depth_does_not_make_the_stream_of_a_new_model_grow() -> None:
