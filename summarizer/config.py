@@ -21,9 +21,9 @@ from summarizer.evaluation.validation import ValidationConfig
 from summarizer.model.config import TransformerConfig
 from summarizer.runtime import RuntimeConfig
 from summarizer.tokenizer import TokenizerConfig
+from summarizer.training.config import TrainingConfig
 from summarizer.training.optimizer import OptimizerConfig
 from summarizer.training.schedule import ScheduleConfig
-from summarizer.training.trainer import TrainingConfig
 
 T = TypeVar("T")
 

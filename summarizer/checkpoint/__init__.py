@@ -11,6 +11,7 @@ from summarizer.checkpoint.format import (
     CheckpointError,
     ModelWeights,
     NewerFormatError,
+    NonFiniteError,
 )
 from summarizer.checkpoint.loading import load_checkpoint
 from summarizer.checkpoint.run_folder import (
@@ -34,6 +35,7 @@ __all__ = [
     "CheckpointError",
     "ModelWeights",
     "NewerFormatError",
+    "NonFiniteError",
     "RunLock",
     "clean_temporary",
     "list_checkpoints",

@@ -43,6 +43,10 @@ class CheckpointError(UserError):
     """A checkpoint cannot be written, or is not what was written; the message names file and reason."""
 
 
+class NonFiniteError(CheckpointError):
+    """Weights that are not finite are not worth a checkpoint: no disk is to blame."""
+
+
 class NewerFormatError(CheckpointError):
     """The checkpoint is whole, but a later release wrote it: no reason to fall back to an older one."""
 

@@ -28,6 +28,7 @@ from summarizer.checkpoint.format import (
     TRAINER_STATE_FILE,
     TRAINER_TENSORS_FILE,
     CheckpointError,
+    NonFiniteError,
     checkpoint_folder,
     checksum,
     to_json,
@@ -44,7 +45,8 @@ def save_checkpoint(
 ) -> Path:
     """Write the checkpoint of ``step`` whole or not at all, in place of an older one; return its folder.
 
-    Raises CheckpointError when weights are not finite, before anything is written, and when the disk refuses.
+    Raises NonFiniteError when weights are not finite, before anything is written; CheckpointError when the disk
+    refuses.
     """
     _refuse_non_finite(model, step)
     final = checkpoint_folder(run_dir, step)
@@ -63,7 +65,7 @@ def save_checkpoint(
 def _refuse_non_finite(model: Mapping[str, Tensor], step: int) -> None:
     for name, tensor in model.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(
+            raise NonFiniteError(
                 f"model weight {name} at step {step} is not finite, so it is not saved; "
                 "resume from the last checkpoint with a lower learning rate"
             )

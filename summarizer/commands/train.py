@@ -21,13 +21,14 @@ from summarizer.inference import CONFIG_FILE, TOKENIZER_FILE
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Runtime, configure_logging, seed_step, set_up
 from summarizer.tokenizer import Tokenizer
+from summarizer.training.config import TrainingConfig
 from summarizer.training.interruption import Interrupted
 from summarizer.training.optimizer import build_optimizer
 from summarizer.training.reporting import Reporter
 from summarizer.training.schedule import learning_rate_factor
 from summarizer.training.state import TrainerState
 from summarizer.training.step import Updater
-from summarizer.training.trainer import Trainer, TrainingConfig, resume
+from summarizer.training.trainer import Trainer, resume
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
     loader = _loader(config, data, runtime)
     validator = _validator(config, model, data, runtime)
     logger.info("%s", _start_table(config, run_dir, runtime, data, model, loader, state))
+    updater.rehearse(loader.largest_batch())
     reporter = Reporter(
         run_dir,
         max_steps=config.training.max_steps,

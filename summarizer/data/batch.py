@@ -44,6 +44,15 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         return Batch(self.ids, *(tensor.to(device, non_blocking=True) for tensor in self._tensors()))
 
+    def split(self, pieces: int) -> list[Batch]:
+        """The same examples in at most so many smaller batches, padded as before."""
+        rows = -(-len(self.ids) // pieces)
+        starts = range(0, len(self.ids), rows)
+        return [
+            Batch(self.ids[start : start + rows], *(tensor[start : start + rows] for tensor in self._tensors()))
+            for start in starts
+        ]
+
     def _tensors(self) -> tuple[Tensor, ...]:
         return (
             self.source_BS,

@@ -55,6 +55,12 @@ class BatchLoader:
         for batch, _ in self._load((planned, Position()) for planned in plan):
             yield batch
 
+    def largest_batch(self) -> Batch:
+        """The batch of the first epoch with the most positions, padding included; of these, with the longest source."""
+        largest = max(self._plan(0), key=lambda planned: (planned.num_positions, planned.source_length))
+        batch, _ = _Collated(self._dataset)[largest, Position()]
+        return batch
+
     def num_batches(self, epoch: int) -> int:
         """Batches in ``epoch``; epochs differ a little, as shuffled examples fill batches differently."""
         return len(self._plan(epoch))

@@ -96,9 +96,16 @@ class Generator:
         self._device = device
         self._autocast = autocast
 
-    def generate(self, documents: Sequence[str], *, progress: bool = False) -> list[Summary]:
+    def generate(
+        self,
+        documents: Sequence[str],
+        *,
+        progress: bool = False,
+        before_batch: Callable[[], None] = lambda: None,
+    ) -> list[Summary]:
         """One summary per document. ``progress`` shows a bar on standard error, if that is a terminal.
 
+        :param before_batch: called before each batch of documents, and free to raise.
         :raises UserError: a document holds no text.
         """
         encoded = self._encode(documents)
@@ -111,6 +118,7 @@ class Generator:
             tqdm(total=len(sources), desc="summarizing", unit="document", disable=None if progress else True) as bar,
         ):
             for batch in self._batches([len(source) for source in sources]):
+                before_batch()
                 found = self._search([sources[index] for index in batch])
                 hypotheses.update(zip(batch, found, strict=True))
                 bar.update(len(batch))

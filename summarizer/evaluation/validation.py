@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,7 @@ from summarizer.presentation.trace import trace_attention
 from summarizer.runtime import Runtime
 from summarizer.tokenizer import Tokenizer
 from summarizer.training.loss import batch_loss
-from summarizer.training.validation import Sample, Validation
+from summarizer.training.validation import Sample, Validation, ValidationStopped
 
 
 @dataclass(kw_only=True)
@@ -70,11 +70,18 @@ class Validator:
         leads = [lead(example.document) for example in examples]
         self.lead_metrics = {f"lead3/{name}": value for name, value in self._rouge(leads).items()}
 
-    def __call__(self) -> Validation:
-        metrics = self._losses()
+    def __call__(self, stop_requested: Callable[[], bool] = lambda: False) -> Validation:
+        """Raises ValidationStopped soon after ``stop_requested`` says yes."""
+
+        def stop_if_requested() -> None:
+            if stop_requested():
+                raise ValidationStopped
+
+        metrics = self._losses(stop_if_requested)
         if not self.examples:
             return Validation(metrics, samples=[], images={})
-        summaries = self.generator.generate([example.document for example in self.examples])
+        documents = [example.document for example in self.examples]
+        summaries = self.generator.generate(documents, before_batch=stop_if_requested)
         predictions = [summary.text for summary in summaries]
         metrics |= self._rouge(predictions) | self.lead_metrics
         samples = [
@@ -83,12 +90,13 @@ class Validator:
         ]
         return Validation(metrics, samples, images=self._attention_pictures(summaries[0]))
 
-    def _losses(self) -> dict[str, float]:
+    def _losses(self, before_batch: Callable[[], None]) -> dict[str, float]:
         """Means over target tokens. Loss is -log p in nats, without label smoothing; more with a pointer."""
         totals: dict[str, Tensor] = {}
         target_tokens = 0
         with torch.inference_mode(), evaluating(self.model):
             for batch in self.loader.one_pass():
+                before_batch()
                 with self.runtime.autocast():
                     sums = batch_loss(self.model, batch.to(self.runtime.device))
                 mine = {"loss": sums.nll, "accuracy": sums.correct, **sums.pointer}

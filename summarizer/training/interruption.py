@@ -32,6 +32,9 @@ class StopRequest:
             self._earlier[number] = signal.signal(number, self._note)
         return self
 
+    def requested(self) -> bool:
+        return self.signal_number is not None
+
     def __exit__(self, *_: object) -> None:
         self._restore()
 

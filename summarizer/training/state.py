@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,10 +23,14 @@ class TrainerState:
     best_value: float | None = None  # of the metric that picks the best checkpoint
     best_step: int | None = None
     best_metrics: dict[str, float] = field(default_factory=dict)  # all of that validation's
+    validated_step: int = 0  # of the last validation that came to its end
     stale_validations: int = 0  # since the best one
     skipped_updates: int = 0
     skipped_in_a_row: int = 0
     stopped_early: bool = False
+
+    def copy(self) -> TrainerState:
+        return replace(self)
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from summarizer.data.batch import Batch
+from summarizer.errors import UserError
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Precision, Runtime, seed_step
 from summarizer.training.loss import LossSums, batch_loss
+from summarizer.training.memory import is_out_of_memory
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class StepReport:
     real_tokens: int  # source and target tokens without padding
     positions: int  # the same with padding
     skipped: bool  # loss or gradient was not finite, the weights were left as they were
+    skipped_ids: tuple[str, ...] = ()  # of the examples of a skipped update
     pointer: Mapping[str, float] = field(default_factory=dict)  # means of what LossSums.pointer sums
 
 
@@ -62,6 +68,7 @@ class Updater:
         self.coverage_weight = coverage_weight
         self.clip_norm = clip_norm
         self.seed = seed
+        self.pieces = 1  # that a batch is computed in, since it did not fit the memory in fewer
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
 
     def __call__(self, step: int, batches: Sequence[Batch]) -> StepReport:
@@ -69,15 +76,14 @@ class Updater:
 
         The loss is divided by the target tokens of all batches together, so splitting a batch changes nothing.
         """
-        self.model.train()
-        seed_step(self.seed, step)
         target_tokens = sum(batch.num_target_tokens for batch in batches)
-        sums = self._accumulate(batches, target_tokens, self.coverage_weight(step))
+        sums = self._accumulate_in_pieces(step, batches, target_tokens)
         learning_rate = self.learning_rate(step)
         gradient_norm = self._apply(learning_rate, sums["loss"])
         values = (torch.stack(list(sums.values())) / target_tokens).tolist()  # one wait for the device
         means = dict(zip(sums, values, strict=True))
         loss, nll, accuracy = (means.pop(name) for name in ("loss", "nll", "correct"))
+        skipped = not math.isfinite(gradient_norm) or not math.isfinite(loss)
         return StepReport(
             step=step,
             loss=loss,
@@ -88,9 +94,58 @@ class Updater:
             target_tokens=target_tokens,
             real_tokens=sum(batch.num_real_tokens for batch in batches),
             positions=sum(batch.num_positions for batch in batches),
-            skipped=not math.isfinite(gradient_norm) or not math.isfinite(loss),
+            skipped=skipped,
+            skipped_ids=tuple(id for batch in batches for id in batch.ids) if skipped else (),
             pointer=means,
         )
+
+    def rehearse(self, batch: Batch) -> None:
+        """All of an update but the update: what exceeds the memory should do so now, not hours later.
+
+        :param batch: the largest there is.
+        """
+        moments = [torch.empty_like(parameter) for parameter in self.model.parameters() for _ in range(2)]
+        self._accumulate_in_pieces(0, [batch], batch.num_target_tokens)
+        self.optimizer.zero_grad(set_to_none=True)
+        del moments  # they stood in for AdamW's, which come with the first update
+
+    def _accumulate_in_pieces(self, step: int, batches: Sequence[Batch], target_tokens: int) -> dict[str, Tensor]:
+        """:meth:`_accumulate`, again in more and smaller pieces as long as the memory does not suffice.
+
+        The loss and its gradient are the same in any number of pieces; dropout draws other elements.
+
+        :raises UserError: not even a single example fits.
+        """
+        self.model.train()
+        while True:
+            seed_step(self.seed, step)
+            pieces = [piece for batch in batches for piece in batch.split(self.pieces)]
+            try:
+                return self._accumulate(pieces, target_tokens, self.coverage_weight(step))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error).split("\n")[0]
+            self._make_smaller(pieces, reason)
+
+    def _make_smaller(self, pieces: Sequence[Batch], reason: str) -> None:
+        """Halve the pieces. Outside the handler, for the exception there keeps alive what did not fit."""
+        largest = max(pieces, key=lambda piece: piece.num_positions)
+        shape = f"{len(largest.ids)} examples of {largest.source_BS.shape[1]} + {largest.target_BT.shape[1]} positions"
+        if all(len(piece.ids) == 1 for piece in pieces):
+            raise UserError(
+                f"{shape} do not fit the memory of {self.runtime.device} ({reason}): lower data.max_source_tokens, or "
+                "take a smaller model"
+            )
+        self.pieces *= 2
+        logger.warning(
+            "%s do not fit the memory of %s (%s): batches are computed in %d pieces from now on; "
+            "data.batching.max_tokens divided, and training.accumulate multiplied, by that does the same faster",
+            shape, self.runtime.device, reason, self.pieces,
+        )  # fmt: skip
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.runtime.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _accumulate(self, batches: Sequence[Batch], target_tokens: int, coverage_weight: float) -> dict[str, Tensor]:
         """Add up the gradients, and what :class:`LossSums` holds."""

@@ -2,85 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
-from summarizer.checkpoint import Checkpoint, load_latest, prune, save_checkpoint, write_best
+from summarizer.checkpoint import Checkpoint, load_latest
 from summarizer.data.batch import Batch
 from summarizer.data.loader import BatchLoader
 from summarizer.errors import UserError
+from summarizer.training.config import BEST_IS_LOWEST, TrainingConfig
 from summarizer.training.interruption import Interrupted, StopRequest
 from summarizer.training.reporting import Reporter
-from summarizer.training.state import TrainerState, model_weights, optimizer_tensors, restore_optimizer
+from summarizer.training.saving import Saver
+from summarizer.training.state import TrainerState, restore_optimizer
 from summarizer.training.step import StepReport, Updater
-from summarizer.training.validation import Validation
+from summarizer.training.validation import Validate, Validation, ValidationStopped
 
-
-@dataclass(kw_only=True)
-class TrainingConfig:
-    """How long to train, and what to do on the way."""
-
-    max_steps: int = 10_000
-    """Updates of the weights, warm-up included."""
-
-    accumulate: int = 1
-    """Batches whose gradients make one update."""
-
-    clip_norm: float = 1.0
-    """Longest gradient; longer ones are shortened to it (Pascanu et al. 2013)."""
-
-    label_smoothing: float = 0.1
-    """Share of the target distribution spread evenly over the vocabulary (Szegedy et al. 2016)."""
-
-    coverage_weight: float = 0.0
-    """Weight of the coverage loss, which keeps a pointer from copying one place twice; See et al. 2017 take 1."""
-
-    coverage_start: int = 0
-    """First update that has the coverage loss. See et al. 2017 add it at the end, when copying has been learned."""
-
-    log_every: int = 20
-    validate_every: int = 500
-    save_every: int = 500
-    """Steps between log lines, validations and checkpoints. All three also happen at the last step."""
-
-    keep_last: int = 2
-    """Newest checkpoints to keep, besides the best one."""
-
-    best_metric: str = "loss"
-    """What picks the best checkpoint: loss, perplexity, accuracy, rouge1, rouge2, rougeL or rougeLsum."""
-
-    patience: int | None = None
-    """Stop after this many validations without a better ``best_metric``; null never stops early."""
-
-    max_skipped_in_a_row: int = 10
-    """Give up after this many updates in a row whose loss or gradient was not finite."""
-
-    def validate(self) -> None:
-        """Raise UserError for values out of range."""
-        at_least_one = ("accumulate", "log_every", "validate_every", "save_every", "keep_last", "max_steps")
-        for name in (*at_least_one, "max_skipped_in_a_row"):
-            if getattr(self, name) < 1:
-                raise UserError(f"training.{name} ({getattr(self, name)}) must be at least 1")
-        if not self.clip_norm > 0:
-            raise UserError(f"training.clip_norm ({self.clip_norm}) must be above 0: try training.clip_norm=1.0")
-        if not 0 <= self.label_smoothing < 1:
-            raise UserError(f"training.label_smoothing ({self.label_smoothing}) must be at least 0 and below 1")
-        if not 0 <= self.coverage_weight < math.inf:
-            raise UserError(f"training.coverage_weight ({self.coverage_weight}) must be 0 or more, and finite")
-        if self.coverage_start < 0:
-            raise UserError(f"training.coverage_start ({self.coverage_start}) must be at least 0")
-        if self.patience is not None and self.patience < 1:
-            raise UserError(f"training.patience ({self.patience}) must be at least 1, or null for no early stopping")
-        if self.best_metric not in BEST_IS_LOWEST | BEST_IS_HIGHEST:
-            names = ", ".join(sorted(BEST_IS_LOWEST | BEST_IS_HIGHEST))
-            raise UserError(f"training.best_metric ({self.best_metric}) must be one of {names}")
-
-
-BEST_IS_LOWEST = {"loss", "perplexity"}
-BEST_IS_HIGHEST = {"accuracy", "rouge1", "rouge2", "rougeL", "rougeLsum"}
+logger = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -92,7 +32,7 @@ class Trainer:
         *,
         updater: Updater,
         loader: BatchLoader,
-        validate: Callable[[], Validation],
+        validate: Validate,
         reporter: Reporter,
         run_dir: Path,
         state: TrainerState,
@@ -102,24 +42,26 @@ class Trainer:
         self.loader = loader
         self.validate = validate
         self.reporter = reporter
-        self.run_dir = run_dir
         self.state = state
-        self.saved_step: int | None = None
+        self.saver = Saver(
+            run_dir,
+            updater,
+            best_metric=config.best_metric,
+            keep_last=config.keep_last,
+            max_failures=config.max_failed_saves,
+        )
 
     def fit(self) -> TrainerState:
         """Train to the end. Raises Interrupted, everything saved, if the process is asked to stop."""
+        self.saver.restate_best(self.state)
         with StopRequest() as stop, closing(self._updates()) as updates:
+            if self._validation_is_due():  # the run was stopped in the midst of it
+                self._conclude(stop)
             for batches in updates:
                 report = self.updater(self.state.step, batches)
-                self._note(report)
                 self.reporter.step(report)
-                if self._due(self.config.validate_every):
-                    self._validate()
-                stop_signal = stop.signal_number  # read once: a signal during the save waits for the next update
-                if self._due(self.config.save_every) or stop_signal is not None:
-                    self._save()
-                if stop_signal is not None:
-                    raise Interrupted(stop_signal)
+                self._count_skipped(report)
+                self._conclude(stop)
         return self.state
 
     def _updates(self) -> Generator[list[Batch]]:
@@ -135,15 +77,37 @@ class Trainer:
             yield batches
             batches = []
 
-    def _due(self, every: int) -> bool:
-        """Every ``every`` steps, and at the end."""
-        step = self.state.step
-        return step % every == 0 or step == self.config.max_steps or self.state.stopped_early
+    def _conclude(self, stop: StopRequest) -> None:
+        """Validate and save after an update, where that is due; save and end where a signal asks for it."""
+        if self._validation_is_due():
+            self._validate(stop)
+        signal_number = stop.signal_number  # read once: a signal during the save waits for the next update
+        is_last = self._is_last_step() or signal_number is not None
+        if self._is_due(self.config.save_every) or is_last:
+            with self.reporter.paused():
+                self.saver.save(self.state, must=is_last)
+        if signal_number is not None:
+            raise Interrupted(signal_number)
 
-    def _note(self, report: StepReport) -> None:
+    def _validation_is_due(self) -> bool:
+        return self._is_due(self.config.validate_every) and self.state.validated_step < self.state.step
+
+    def _is_due(self, every: int) -> bool:
+        """Every ``every`` steps, and at the end."""
+        return self.state.step % every == 0 or self._is_last_step()
+
+    def _is_last_step(self) -> bool:
+        return self.state.step == self.config.max_steps or self.state.stopped_early
+
+    def _count_skipped(self, report: StepReport) -> None:
         state = self.state
         state.skipped_updates += report.skipped
         state.skipped_in_a_row = state.skipped_in_a_row + 1 if report.skipped else 0
+        if report.skipped:
+            logger.warning(
+                "update %d is skipped: its loss (%s) or the norm of its gradient (%s) is not finite; examples: %s",
+                report.step, report.loss, report.gradient_norm, ", ".join(report.skipped_ids),
+            )  # fmt: skip
         if state.skipped_in_a_row >= self.config.max_skipped_in_a_row:
             raise UserError(
                 f"the loss or its gradient was not finite in {state.skipped_in_a_row} updates in a row, up to step "
@@ -151,22 +115,33 @@ class Trainer:
                 "runtime.precision=fp32; the checkpoints before are intact"
             )
 
-    def _validate(self) -> None:
+    def _validate(self, stop: StopRequest) -> None:
+        """A validation that a signal cuts short is as if it had not begun: the run that continues has it to do."""
+        state = self.state
         with self.reporter.paused():
-            validation = self.validate()
-        self.reporter.validation(self.state.step, validation)
-        value = validation.metrics[self.config.best_metric]
+            try:
+                validation = self.validate(stop.requested)
+            except ValidationStopped:
+                return
+        self.reporter.validation(state.step, validation)
+        state.validated_step = state.step
         if self._is_better(validation):
-            self.state.best_value = value
-            self.state.best_step = self.state.step
-            self.state.best_metrics = dict(validation.metrics)
-            self.state.stale_validations = 0
-            self._save()
-            write_best(self.run_dir, self.state.step, self.config.best_metric, value)
+            self._save_best(validation)
         else:
-            self.state.stale_validations += 1
+            state.stale_validations += 1
             patience = self.config.patience
-            self.state.stopped_early = patience is not None and self.state.stale_validations >= patience
+            state.stopped_early = patience is not None and state.stale_validations >= patience
+
+    def _save_best(self, validation: Validation) -> None:
+        """A best checkpoint that cannot be written is none: what was best before remains it."""
+        state = self.state
+        before = (state.best_value, state.best_step, state.best_metrics)
+        state.best_value, state.best_step = validation.metrics[self.config.best_metric], state.step
+        state.best_metrics = dict(validation.metrics)
+        state.stale_validations = 0
+        with self.reporter.paused():
+            if not self.saver.save(state, must=self._is_last_step()):
+                state.best_value, state.best_step, state.best_metrics = before
 
     def _is_better(self, validation: Validation) -> bool:
         """Nothing that holds a number that is not finite is the best, not even as the first."""
@@ -176,23 +151,6 @@ class Trainer:
         if best is None:
             return True
         return value < best if self.config.best_metric in BEST_IS_LOWEST else value > best
-
-    def _save(self) -> None:
-        """Once per step, though the step may be the best, the last and a regular one."""
-        if self.saved_step == self.state.step:
-            return
-        model, optimizer = self.updater.model, self.updater.optimizer
-        with self.reporter.paused():
-            save_checkpoint(
-                self.run_dir,
-                self.state.step,
-                model=model_weights(model),
-                trainer_tensors=optimizer_tensors(model, optimizer),
-                trainer_state={"state": self.state.to_plain(), "scaler": self.updater.scaler.state_dict()},
-            )
-        self.saved_step = self.state.step
-        protect = () if self.state.best_step is None else (self.state.best_step,)
-        prune(self.run_dir, keep_last=self.config.keep_last, protect=protect)
 
 
 def resume(run_dir: Path, updater: Updater, *, data: str) -> TrainerState:

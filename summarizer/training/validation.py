@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+
+class ValidationStopped(Exception):  # noqa: N818 - nothing went wrong
+    """A validation gave up because it was asked to. It left nothing behind."""
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,7 @@ class Validation:
     metrics: Mapping[str, float]
     samples: Sequence[Sample] = ()
     images: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)  # title -> (H, W, 3)
+
+
+# Called by the trainer with a question to ask between batches: if it says yes, the validation raises ValidationStopped.
+Validate = Callable[[Callable[[], bool]], Validation]

@@ -25,11 +25,11 @@ from summarizer.evaluation.validation import ValidationConfig
 from summarizer.model.config import TransformerConfig
 from summarizer.runtime import DeviceKind, Precision, RuntimeConfig
 from summarizer.tokenizer import TokenizerConfig
+from summarizer.training.config import TrainingConfig
 from summarizer.training.interruption import Interrupted
 from summarizer.training.optimizer import OptimizerConfig
 from summarizer.training.schedule import ScheduleConfig, ScheduleKind
 from summarizer.training.step import StepReport, Updater
-from summarizer.training.trainer import TrainingConfig
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 TIMES = {"tokens_per_second"}  # what may differ between two equal runs

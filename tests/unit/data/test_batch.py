@@ -73,3 +73,16 @@ def test_ids_are_64_bit_and_moving_a_batch_keeps_everything() -> None:
         if isinstance(tensor, torch.Tensor):
             assert tensor.dtype == torch.int64
             assert torch.equal(getattr(moved, name), tensor)
+
+
+@given(examples, st.integers(1, 7))
+def test_pieces_hold_the_examples_in_order_and_are_as_equal_as_they_can_be(
+    examples: list[EncodedExample], pieces: int
+) -> None:
+    batch = collate(examples, pad_id=PAD, start_id=START)
+    split = batch.split(pieces)
+    assert 1 <= len(split) <= pieces
+    assert max(len(piece.ids) for piece in split) == -(-len(examples) // pieces)
+    assert tuple(id for piece in split for id in piece.ids) == batch.ids
+    for name in ("source_BS", "source_lengths_B", "decoder_input_BT", "target_BT", "target_lengths_B"):
+        assert torch.equal(torch.cat([getattr(piece, name) for piece in split]), getattr(batch, name))

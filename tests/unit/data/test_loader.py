@@ -110,3 +110,11 @@ def test_batches_are_padded_to_the_grid_within_the_budget(dataset: EncodedDatase
         last = (batch.target_lengths_B - 1)[:, None]
         assert (batch.target_BT.gather(1, last) == END_ID).all()
         assert int((batch.source_BS != PAD_ID).sum()) == int(batch.source_lengths_B.sum())
+
+
+def test_no_batch_of_the_first_epoch_is_larger_than_the_largest(dataset: EncodedDataset) -> None:
+    loader = BatchLoader(dataset, BATCHING, seed=3)
+    largest = loader.largest_batch()
+    batches = [batch for batch, _ in take(loader, loader.num_batches(0))]
+    assert largest.num_positions == max(batch.num_positions for batch in batches)
+    assert any(batch.ids == largest.ids for batch in batches)

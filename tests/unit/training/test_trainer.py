@@ -13,17 +13,19 @@ from typing import Any, cast
 import pytest
 import torch
 
-from summarizer.checkpoint import Best, list_checkpoints, read_best
+from summarizer.checkpoint import Best, CheckpointError, NonFiniteError, list_checkpoints, read_best
 from summarizer.checkpoint.run_folder import step_of
 from summarizer.data.loader import Position
 from summarizer.errors import UserError
 from summarizer.model.transformer import Transformer
+from summarizer.training import saving
+from summarizer.training.config import TrainingConfig
 from summarizer.training.interruption import Interrupted
 from summarizer.training.optimizer import OptimizerConfig, build_optimizer
 from summarizer.training.state import TrainerState
 from summarizer.training.step import StepReport
-from summarizer.training.trainer import Trainer, TrainingConfig, resume
-from summarizer.training.validation import Validation
+from summarizer.training.trainer import Trainer, resume
+from summarizer.training.validation import Validation, ValidationStopped
 
 BATCHES_PER_EPOCH = 5
 
@@ -52,7 +54,9 @@ class FakeUpdater:
         self.seen.append((step, list(batches)))
         self.model.decoder_norm.bias.data.fill_(step)
         skipped = step in self.skipped
-        return StepReport(step, math.nan if skipped else 1.0, 1.0, 0.5, 0.1, 1.0, 10, 20, 30, skipped)
+        return StepReport(
+            step, math.nan if skipped else 1.0, 1.0, 0.5, 0.1, 1.0, 10, 20, 30, skipped, ("first", "second")
+        )
 
 
 class FakeReporter:
@@ -93,7 +97,7 @@ class Run:
             self.config,
             updater=self.updater,
             loader=cast(Any, FakeLoader()),
-            validate=lambda: self.validation(metrics or {}),
+            validate=lambda stop_requested: self.validation(metrics or {}),
             reporter=self.reporter,
             run_dir=run_dir,
             state=resume(run_dir, self.updater, data=data),
@@ -174,7 +178,7 @@ def test_a_validation_whose_loss_is_nan_is_not_the_best_by_another_metric(make_r
     run = make_run(max_steps=2, validate_every=1, best_metric="rouge1", metrics={1: 0.9, 2: 0.1})
     validate = run.trainer.validate
     losses = iter([math.nan, 2.0])
-    run.trainer.validate = lambda: Validation({**validate().metrics, "loss": next(losses)})
+    run.trainer.validate = lambda stop: Validation({**validate(stop).metrics, "loss": next(losses)})
     assert run.fit().best_step == 2
 
 
@@ -241,6 +245,134 @@ def test_a_signal_saves_and_a_resumed_run_goes_on_from_there(make_run: MakeRun, 
     assert first.updater.seen + second.updater.seen == uninterrupted
 
 
+@pytest.mark.parametrize("save_every", [2, 1000])
+def test_a_validation_that_a_signal_stops_is_done_once_the_run_goes_on(make_run: MakeRun, save_every: int) -> None:
+    """Here the validation of step 4, which would have been the second without a better loss."""
+    settings: dict[str, Any] = {"max_steps": 8, "validate_every": 2, "save_every": save_every, "patience": 3}
+    settings["metrics"] = {2: 0.1, 4: 0.5, 6: 0.3, 8: 0.05}
+    first = make_run(**settings)
+    validate = first.trainer.validate
+
+    def stopping_in_the_midst(stop_requested: Callable[[], bool]) -> Validation:
+        if first.trainer.state.step == 4:
+            assert not stop_requested()
+            signal.raise_signal(signal.SIGTERM)
+            assert stop_requested()
+            raise ValidationStopped
+        return validate(stop_requested)
+
+    first.trainer.validate = stopping_in_the_midst
+    with pytest.raises(Interrupted):
+        first.fit()
+    assert (first.saved[-1], first.reporter.validated) == (4, [2])
+    second = make_run(**settings)
+    state = second.fit()
+    assert second.reporter.validated == [4, 6, 8]
+    assert [step for step, _ in second.updater.seen] == [5, 6, 7, 8]
+    assert (state.best_step, state.best_value) == (8, 0.05)
+    assert make_run(**settings).fit() == state
+
+
+def test_a_signal_in_the_last_validation_leaves_a_run_that_ends_with_it(make_run: MakeRun) -> None:
+    first = make_run(max_steps=2, patience=1)
+
+    def stopped(stop_requested: Callable[[], bool]) -> Validation:
+        signal.raise_signal(signal.SIGTERM)
+        raise ValidationStopped
+
+    first.trainer.validate = stopped
+    with pytest.raises(Interrupted):
+        first.fit()
+    second = make_run(max_steps=2, patience=1)
+    assert second.fit().best_step == 2
+    assert (second.updater.seen, second.reporter.validated) == ([], [2])
+    assert read_best(second.run_dir) == Best(2, "loss", 1.0)
+
+
+# Where the disk refuses
+
+
+class Disk:
+    """Refuses to hold the checkpoints of some steps."""
+
+    def __init__(self, full_at: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full_at = full_at
+        self.save = saving.save_checkpoint
+        monkeypatch.setattr(saving, "save_checkpoint", self)
+
+    def __call__(self, run_dir: Path, step: int, **content: Any) -> Path:
+        if step in self.full_at:
+            raise CheckpointError(f"step {step} cannot be written: No space left on device")
+        return self.save(run_dir, step, **content)
+
+
+def test_a_save_that_fails_is_told_and_the_next_one_tried(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Disk({2, 3}, monkeypatch)
+    run = make_run(max_steps=5, save_every=1, max_failed_saves=3)
+    assert run.fit().step == 5
+    assert run.saved == [1, 4, 5]
+    told = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert [message.split(" cannot")[0] for message in told] == ["step 2", "step 3"]
+
+
+def test_too_many_failed_saves_in_a_row_end_the_run(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    Disk({2, 4, 5, 6}, monkeypatch)
+    run = make_run(max_steps=9, save_every=1, max_failed_saves=3)
+    with pytest.raises(UserError, match=r"step 6 cannot be written: No space .* 3 saves in a row failed"):
+        run.fit()
+    assert run.saved == [1, 3]
+
+
+@pytest.mark.parametrize("when", ["end", "signal"])
+def test_a_save_that_nothing_can_make_good_fails_at_once(
+    when: str, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Disk({4}, monkeypatch)
+    stop = 4 if when == "signal" else 0
+    run = make_run(
+        max_steps=4 if when == "end" else 9, save_every=2, before=lambda step: raise_at(stop, step, signal.SIGTERM)
+    )
+    with pytest.raises(UserError, match="step 4 cannot be written"):
+        run.fit()
+    assert run.saved == [2]
+
+
+def test_the_best_that_could_not_be_saved_is_not_the_best(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    Disk({3}, monkeypatch)
+    run = make_run(max_steps=6, validate_every=1, save_every=2, metrics={1: 0.5, 3: 0.1, 5: 0.4})
+    state = run.fit()
+    assert (state.best_step, state.best_value) == (5, 0.4)
+    assert read_best(run.run_dir) == Best(5, "loss", 0.4)
+    assert 3 not in run.saved
+
+
+def test_weights_that_are_not_finite_end_the_run_unsaved(make_run: MakeRun) -> None:
+    run = make_run(max_steps=6, save_every=2)
+    run.updater.before = lambda step: run.updater.model.vocabulary.weight.data.fill_(math.nan if step == 4 else 1.0)
+    with pytest.raises(NonFiniteError, match="step 4 is not finite"):
+        run.fit()
+    assert run.saved == [2]
+
+
+def test_a_run_killed_before_it_could_name_its_best_names_it_when_it_goes_on(make_run: MakeRun) -> None:
+    settings: dict[str, Any] = {"validate_every": 1, "metrics": {1: 0.5, 2: 0.3}}
+    run = make_run(max_steps=2, **settings)
+    run.fit()
+    (run.run_dir / "best.json").unlink()
+    make_run(max_steps=2, **settings).fit()
+    assert read_best(run.run_dir) == Best(2, "loss", 0.3)
+
+
+def test_a_skipped_update_names_its_examples(make_run: MakeRun, caplog: pytest.LogCaptureFixture) -> None:
+    run = make_run(max_steps=2, skipped={2})
+    run.fit()
+    (message,) = [record.message for record in caplog.records if "skipped" in record.message]
+    assert message.startswith("update 2 is skipped")
+    assert message.endswith("examples: first, second")
+
+
 def test_a_resumed_run_remembers_its_best_and_its_patience(make_run: MakeRun) -> None:
     metrics = {1: 0.1, 2: 0.5, 3: 0.4, 4: 0.3}
     make_run(max_steps=2, validate_every=1, patience=3, metrics=metrics).fit()
@@ -267,6 +399,9 @@ def test_wherever_in_the_loop_a_signal_comes_the_run_does_not_end_unsaved(
         @property
         def signal_number(self) -> int | None:
             return signal.SIGTERM if next(self._reads) > earlier_reads else None
+
+        def requested(self) -> bool:
+            return False
 
     monkeypatch.setattr("summarizer.training.trainer.StopRequest", LateStop)
     run = make_run(max_steps=20)
