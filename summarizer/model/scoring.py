@@ -17,10 +17,11 @@ _BLOCK_ELEMENTS = 2**20  # of tanh(q + k) at once: what fits a CPU's cache, and 
 class ScoreFunction(nn.Module):
     """What multi-head attention asks of a score function.
 
-    ``query_gain`` is what the projection to queries starts multiplied by: 1, unless scores would be too large.
+    ``first_gain`` is what the projections to queries and to keys start multiplied by: 1, unless scores would be too
+    large.
     """
 
-    query_gain = 1.0
+    first_gain = 1.0
 
     def forward(self, query_BHTK: Tensor, key_BHSK: Tensor) -> Tensor:
         """scores_BHTS."""
@@ -47,12 +48,13 @@ class DotProductScore(ScoreFunction):
 
 class UnscaledDotProductScore(DotProductScore):
     """``q·k`` as it is (Luong et al. 2015). Scores of K-sized random vectors have a standard deviation of sqrt(K), and
-    a softmax of such scores hardly learns; smaller first queries do what the scale would do (T5, Raffel et al. 2020).
+    a softmax of such scores hardly learns; queries and keys that start smaller do at first what the scale would do
+    (as in T5, Raffel et al. 2020, where only the queries do).
     """
 
     def __init__(self, *, key_dim: int) -> None:
         super().__init__(scale=1.0)
-        self.query_gain = 1 / math.sqrt(key_dim)
+        self.first_gain = key_dim**-0.25
 
 
 class BilinearScore(DotProductScore):

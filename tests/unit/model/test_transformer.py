@@ -273,7 +273,7 @@ def test_a_new_model_knows_nothing_and_is_not_sure_of_it(num_layers: int, tie_em
 
 @pytest.mark.parametrize("score", [ScoreKind.dot, ScoreKind.general])
 def test_a_new_model_of_dot_products_is_that_of_scaled_ones(score: ScoreKind) -> None:
-    """Whose scores are of size one: without the scale, the first queries are smaller."""
+    """Whose scores are of size one: without the scale, the first queries and keys are smaller."""
     outputs = []
     for kind in (score, ScoreKind.scaled_dot):
         torch.manual_seed(0)
