@@ -48,6 +48,10 @@ class PointerCache(NamedTuple):
     key_BSK: Tensor
     tokens: DistinctTokens
 
+    def keep(self, document_B: Tensor) -> PointerCache:
+        tokens = DistinctTokens(*(tensor[document_B] for tensor in self.tokens))
+        return PointerCache(self.encoder_output_BSD[document_B], self.key_BSK[document_B], tokens)
+
 
 class DecoderCache:
     """All layers' caches, and the mask of the source they look at.
@@ -61,7 +65,9 @@ class DecoderCache:
         self.max_length = max_length
         self.length = 0
         self.pointer: PointerCache | None = None  # of a model that has one
-        self.copying: Copying | None = None  # what its pointer said at the latest step, T being the beams
+        self.copying: Copying | None = (
+            None  # what its pointer said at the latest step, T being the beams; not moved with them
+        )
 
     @classmethod
     def empty(
@@ -116,9 +122,7 @@ class DecoderCache:
         """Drop all documents but those whose indices ``document_B`` lists, in its order."""
         self.source_mask_BS = self.source_mask_BS[document_B]
         if self.pointer is not None:
-            encoder_output_BSD, key_BSK, (slot_BS, token_BU) = self.pointer
-            tokens = DistinctTokens(slot_BS[document_B], token_BU[document_B])
-            self.pointer = PointerCache(encoder_output_BSD[document_B], key_BSK[document_B], tokens)
+            self.pointer = self.pointer.keep(document_B)
         for layer in self.layers:
             layer.self_key_BWHTK = layer.self_key_BWHTK[document_B]
             layer.self_value_BWHTU = layer.self_value_BWHTU[document_B]

@@ -110,6 +110,7 @@ def raised_by_copying(log_vocabulary_NU: Tensor, log_weights_NS: Tensor, gate_N:
 def sum_by_slot(log_weights_NS: Tensor, slot_NS: Tensor) -> Tensor:
     """The weights of equal source tokens added up: log in, log out. The lowest finite number where nothing is."""
     lowest = torch.finfo(log_weights_NS.dtype).min
+    # The sum does not depend on what is factored out of it, so no gradient has to go through the peak.
     peak_NU = torch.full_like(log_weights_NS, lowest).scatter_reduce(-1, slot_NS, log_weights_NS.detach(), "amax")
     share_NS = (log_weights_NS - peak_NU.gather(-1, slot_NS)).exp()
     total_NU = torch.zeros_like(share_NS).scatter_add(-1, slot_NS, share_NS)

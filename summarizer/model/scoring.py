@@ -30,31 +30,22 @@ class ScoreFunction(nn.Module):
 
 class DotProductScore(ScoreFunction):
     """``scale * q·k``. With 1 / sqrt(K), as in Vaswani et al. 2017, a score of random vectors has a variance of one,
-    whatever their size.
+    whatever their size. With 1, as in Luong et al. 2015, it has one of K, and the softmax of such scores hardly learns:
+    queries and keys should start smaller (T5, Raffel et al. 2020, does so with the queries alone).
 
     Every score of this family can be had from a fused kernel: it is the dot product of ``transform(q)`` and k.
     """
 
-    def __init__(self, *, scale: float) -> None:
+    def __init__(self, *, scale: float, first_gain: float = 1.0) -> None:
         super().__init__()
         self.scale = scale
+        self.first_gain = first_gain
 
     def transform(self, query_BHTK: Tensor) -> Tensor:
         return query_BHTK
 
     def forward(self, query_BHTK: Tensor, key_BHSK: Tensor) -> Tensor:
         return self.scale * self.transform(query_BHTK) @ key_BHSK.transpose(-1, -2)
-
-
-class UnscaledDotProductScore(DotProductScore):
-    """``q·k`` as it is (Luong et al. 2015). Scores of K-sized random vectors have a standard deviation of sqrt(K), and
-    a softmax of such scores hardly learns; queries and keys that start smaller do at first what the scale would do
-    (as in T5, Raffel et al. 2020, where only the queries do).
-    """
-
-    def __init__(self, *, key_dim: int) -> None:
-        super().__init__(scale=1.0)
-        self.first_gain = key_dim**-0.25
 
 
 class BilinearScore(DotProductScore):
@@ -141,7 +132,7 @@ def build_score(kind: ScoreKind, *, num_heads: int, key_dim: int) -> ScoreFuncti
         case ScoreKind.scaled_dot:
             return DotProductScore(scale=1 / math.sqrt(key_dim))
         case ScoreKind.dot:
-            return UnscaledDotProductScore(key_dim=key_dim)
+            return DotProductScore(scale=1.0, first_gain=key_dim**-0.25)
         case ScoreKind.general:
             return BilinearScore(num_heads=num_heads, key_dim=key_dim)
         case ScoreKind.additive:

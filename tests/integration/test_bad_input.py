@@ -53,6 +53,15 @@ SETTINGS = {
     "a negative limit": (["data.limit.train=-1"], ["data.limit.train (-1)", "null"]),
     "an empty run_dir": (["run_dir="], ["run_dir", "try run_dir="]),
     "heads that do not divide": (["model.width=30", "model.num_heads=4"], ["(30)", "(4)", "try model.width="]),
+    "a pointer without keys": (
+        ["model.pointer.enabled=true", "model.pointer.key_dim=0"],
+        ["model.pointer.key_dim (0)", "at least 1"],
+    ),
+    "an unknown score of the pointer": (["model.pointer.score=cosine"], ["model.pointer.score", "cosine", "additive"]),
+    "coverage of nothing": (
+        ["training.coverage_weight=1"],
+        ["training.coverage_weight (1.0)", "set model.pointer.enabled=true"],
+    ),
     "batches smaller than an example": (["data.batching.max_tokens=100"], ["data.batching.max_tokens (100)", "352"]),
     "a metric that is not measured": (
         ["training.best_metric=rouge1", "validation.rouge_examples=0"],

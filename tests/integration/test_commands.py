@@ -253,6 +253,22 @@ def test_sampling_depends_on_its_seed_alone(command: Command, smoke: TrainedRun)
     assert first.out == again.out != other.out
 
 
+@pytest.mark.slow
+def test_a_run_with_a_pointer_is_evaluated_and_summarizes(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:
+    run = tmp_path / "run"
+    pointer = ["model.pointer.enabled=true", "model.pointer.score=additive", "training.coverage_weight=1"]
+    few = ["training.max_steps=1", "validation.rouge_examples=2"]
+    outcome = command("train", "experiment=smoke", f"data.cache_dir={smoke.cache}", f"run_dir={run}", *pointer, *few)
+    assert outcome.status == 0, outcome.err
+    assert "p_gen" in outcome.err
+    outcome = command("evaluate", f"run={run}", "limit=2", "resamples=20")
+    assert outcome.status == 0, outcome.err
+    assert "ROUGE-Lsum" in outcome.out
+    summary = command("generate", f"run={run}", f"text={TEXT}")
+    assert (summary.status, summary.err) == (0, "")
+    assert summary.out == Summarizer.from_run(run).summarize([TEXT])[0] + "\n"
+
+
 def test_a_checkpoint_can_be_chosen(smoke: TrainedRun) -> None:
     best = json.loads((smoke.folder / "best.json").read_text())["step"]
     assert Summarizer.from_run(smoke.folder).step == best

@@ -85,6 +85,21 @@ def test_four_updates_are_two_and_two_more(make_config: ConfigMaker, whole: Path
     assert_same_run(halves, whole)
 
 
+def test_a_pointer_and_the_start_of_its_coverage_are_on_both_sides_of_a_stop(tmp_path: Path, cache_dir: Path) -> None:
+    runs = {"whole": [4], "halves": [2, 4]}
+    for name, stops in runs.items():
+        for max_steps in stops:
+            config = tiny_config(tmp_path / name, cache_dir, max_steps=max_steps)
+            config.model.pointer.enabled = True
+            config.training.coverage_weight, config.training.coverage_start = 1.0, 3
+            trained(config)
+    assert_same_run(tmp_path / "halves", tmp_path / "whole")
+    for kind in ("train", "validation"):
+        assert all(
+            {"p_gen", "copy_rate", "coverage"} <= values.keys() for _, values in curve(tmp_path / "halves", kind)
+        )
+
+
 def test_the_stop_is_in_the_middle_of_an_epoch_and_the_run_goes_on_into_the_next(
     make_config: ConfigMaker,
 ) -> None:

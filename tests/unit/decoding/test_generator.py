@@ -10,7 +10,8 @@ import torch
 from summarizer.decoding.generator import Generator, Summary
 from summarizer.decoding.search import DecodingConfig, DecodingMethod
 from summarizer.errors import UserError
-from summarizer.model.config import TransformerConfig
+from summarizer.model.config import PointerConfig, TransformerConfig
+from summarizer.model.pointer import DistinctTokens, mixed_log_probabilities
 from summarizer.model.transformer import Transformer
 from summarizer.tokenizer import Tokenizer, TokenizerConfig
 
@@ -25,10 +26,17 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=300))
 
 
-@pytest.fixture(scope="module")
-def model(tokenizer: Tokenizer) -> Transformer:
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "pointer"])
+def model(tokenizer: Tokenizer, request: pytest.FixtureRequest) -> Transformer:
     torch.manual_seed(0)
-    config = TransformerConfig(width=16, num_heads=2, encoder_layers=1, decoder_layers=2, dropout=0.5)
+    config = TransformerConfig(
+        width=16,
+        num_heads=2,
+        encoder_layers=1,
+        decoder_layers=2,
+        dropout=0.5,
+        pointer=PointerConfig(enabled=request.param),
+    )
     model = Transformer(config, tokenizer.vocab_size)
     with torch.no_grad():  # untrained weights are so small that every document would get one summary
         for parameter in model.parameters():
@@ -87,8 +95,11 @@ def test_greedy_search_with_the_cache_takes_the_best_token_of_the_whole_model(
     ids = [2]
     model.eval()
     while len(ids) <= 12:
-        output = model(source, torch.ones_like(source).bool(), torch.tensor([ids])).hidden_BTD
-        logits = model.project(output)[0, -1]
+        output, copying = model(source, torch.ones_like(source).bool(), torch.tensor([ids]))
+        logits = model.project(output)
+        if copying is not None:
+            logits = mixed_log_probabilities(logits, copying, DistinctTokens.of(source))
+        logits = logits[0, -1]
         logits[:3] = -torch.inf
         ids.append(int(logits.argmax()))
         if ids[-1] == 3:

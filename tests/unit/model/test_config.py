@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from summarizer.errors import UserError
-from summarizer.model.config import AttentionConfig, AttentionShape, AttentionSites, TransformerConfig
+from summarizer.model.config import AttentionConfig, AttentionShape, AttentionSites, PointerConfig, TransformerConfig
 
 SITES = ("encoder_self", "decoder_self", "cross")
 
@@ -29,6 +29,7 @@ SITES = ("encoder_self", "decoder_self", "cross")
         ({"feed_forward_dim": 0}, "model.feed_forward_dim (0) must be at least 1"),
         ({"key_dim": 0}, "model.key_dim (0) must be at least 1"),
         ({"value_dim": -3}, "model.value_dim (-3) must be at least 1"),
+        ({"pointer": PointerConfig(key_dim=0)}, "model.pointer.key_dim (0) must be at least 1"),
         ({"dropout": 1.0}, "model.dropout (1.0) must be at least 0 and below 1"),
         ({"dropout": float("nan")}, "model.dropout (nan) must be at least 0 and below 1"),
         ({"attention_dropout": -0.1}, "model.attention_dropout (-0.1) must be at least 0 and below 1"),
@@ -59,6 +60,7 @@ def test_a_model_that_can_be_is_accepted(changes: dict[str, Any]) -> None:
 def test_sizes_left_open_follow_from_the_width() -> None:
     config = TransformerConfig(width=24, num_heads=3)
     assert config.feed_forward_size == 96
+    assert config.pointer_key_dim == 24
     assert config.attention_shape(AttentionConfig()) == AttentionShape(num_heads=3, kv_heads=3, key_dim=8, value_dim=8)
     assert config.attention_shape(AttentionConfig(num_heads=2)) == AttentionShape(
         num_heads=2, kv_heads=2, key_dim=12, value_dim=12
@@ -66,8 +68,11 @@ def test_sizes_left_open_follow_from_the_width() -> None:
 
 
 def test_sizes_of_a_site_go_before_those_of_the_model() -> None:
-    config = TransformerConfig(width=24, num_heads=3, feed_forward_dim=5, key_dim=6, value_dim=7)
+    config = TransformerConfig(
+        width=24, num_heads=3, feed_forward_dim=5, key_dim=6, value_dim=7, pointer=PointerConfig(key_dim=9)
+    )
     assert config.feed_forward_size == 5
+    assert config.pointer_key_dim == 9
     assert config.attention_shape(AttentionConfig()) == AttentionShape(num_heads=3, kv_heads=3, key_dim=6, value_dim=7)
     assert config.attention_shape(AttentionConfig(num_heads=5, value_dim=2)) == AttentionShape(
         num_heads=5, kv_heads=5, key_dim=6, value_dim=2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from summarizer.data.batch import Batch
+from summarizer.model.config import PointerConfig
 from summarizer.model.masks import length_mask
 from summarizer.model.transformer import DecoderOutput, Transformer
 from summarizer.training import loss as loss_module
@@ -18,6 +20,9 @@ from summarizer.training.loss import LossSums, batch_loss, chunked_cross_entropy
 
 N, D, V = 11, 8, 13
 LENGTHS = [(5, 3), (7, 6), (2, 1)]
+with_and_without_pointer = pytest.mark.parametrize(
+    "changes", [{}, {"pointer": PointerConfig(enabled=True)}], ids=["plain", "pointer"]
+)
 
 
 @pytest.fixture(params=[1, 4, N, 10 * N])
@@ -61,12 +66,14 @@ def test_validation_gets_the_same_sums_without_a_graph(rows_per_chunk: int) -> N
     assert values(validated) == values(trained)
 
 
+@with_and_without_pointer
 def test_logits_of_a_whole_batch_never_exist(
     make_model: Callable[..., Transformer],
     make_batch: Callable[..., Batch],
     monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
 ) -> None:
-    model, batch = make_model(), make_batch(LENGTHS)
+    model, batch = make_model(**changes), make_batch(LENGTHS)
     monkeypatch.setattr(loss_module, "_MAX_LOGITS", 4 * model.vocab_size)
     projected: list[int] = []
     model.vocabulary.register_forward_hook(lambda module, inputs, logits: projected.append(logits[..., 0].numel()))
@@ -80,31 +87,33 @@ def test_logits_of_a_whole_batch_never_exist(
     assert max(projected) == 4
 
 
+@with_and_without_pointer
 def test_more_padding_changes_neither_sums_nor_gradients(
-    make_model: Callable[..., Transformer], make_batch: Callable[..., Batch]
+    make_model: Callable[..., Transformer], make_batch: Callable[..., Batch], changes: dict[str, Any]
 ) -> None:
     tight = make_batch(LENGTHS)
     wide = make_batch(LENGTHS, source_length=16, target_length=9)
-    tight_sums, tight_gradient = sums_and_gradient(make_model(), tight)
-    wide_sums, wide_gradient = sums_and_gradient(make_model(), wide)
+    tight_sums, tight_gradient = sums_and_gradient(make_model(**changes), tight)
+    wide_sums, wide_gradient = sums_and_gradient(make_model(**changes), wide)
     assert values(wide_sums) == pytest.approx(values(tight_sums), rel=1e-5)
     torch.testing.assert_close(wide_gradient, tight_gradient)
 
 
+@with_and_without_pointer
 def test_ids_in_the_padding_are_never_looked_at(
-    make_model: Callable[..., Transformer], make_batch: Callable[..., Batch]
+    make_model: Callable[..., Transformer], make_batch: Callable[..., Batch], changes: dict[str, Any]
 ) -> None:
     batch = make_batch(LENGTHS, source_length=9, target_length=8)
     source_pad = ~length_mask(batch.source_lengths_B, 9)
     target_pad = ~length_mask(batch.target_lengths_B, 8)
     garbage = replace(
         batch,
-        source_BS=batch.source_BS.masked_fill(source_pad, 17),
+        source_BS=batch.source_BS.masked_fill(source_pad, int(batch.target_BT[0, 0])),  # a target, not to be copied
         decoder_input_BT=batch.decoder_input_BT.masked_fill(target_pad, 9),
         target_BT=batch.target_BT.masked_fill(target_pad, -(10**9)),
     )
-    expected_sums, expected_gradient = sums_and_gradient(make_model(), batch)
-    sums, gradient = sums_and_gradient(make_model(), garbage)
+    expected_sums, expected_gradient = sums_and_gradient(make_model(**changes), batch)
+    sums, gradient = sums_and_gradient(make_model(**changes), garbage)
     assert values(sums) == pytest.approx(values(expected_sums), rel=1e-5)
     torch.testing.assert_close(gradient, expected_gradient)
 
@@ -125,16 +134,18 @@ def test_nan_at_padded_positions_reaches_neither_loss_nor_gradient(make_batch: C
     assert torch.isfinite(model.vocabulary.weight.grad).all()
 
 
+@with_and_without_pointer
 def test_bf16_stays_close_to_fp32_and_sums_in_fp32(
-    make_model: Callable[..., Transformer], make_batch: Callable[..., Batch]
+    make_model: Callable[..., Transformer], make_batch: Callable[..., Batch], changes: dict[str, Any]
 ) -> None:
-    model, batch = make_model(width=32), make_batch([(40, 30)] * 8)
+    model, batch = make_model(width=32, **changes), make_batch([(40, 30)] * 8)
     exact = batch_loss(model, batch, label_smoothing=0.1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = batch_loss(model, batch, label_smoothing=0.1)
-    assert rounded.loss.dtype is torch.float32
+    assert {tensor.dtype for tensor in (rounded.loss, *rounded.pointer.values())} == {torch.float32}
     torch.testing.assert_close(rounded.loss, exact.loss, rtol=3e-3, atol=0)
     torch.testing.assert_close(rounded.nll, exact.nll, rtol=3e-3, atol=0)
+    torch.testing.assert_close(rounded.pointer, exact.pointer, rtol=1e-2, atol=0)
 
 
 def test_rounded_logits_are_summed_without_more_rounding(rows_per_chunk: int) -> None:
@@ -163,11 +174,11 @@ def problem() -> tuple[nn.Linear, Tensor, Tensor]:
 
 
 def values(sums: LossSums) -> list[float]:
-    return [sums.loss.item(), sums.nll.item(), sums.correct.item()]
+    return [tensor.item() for tensor in (sums.loss, sums.nll, sums.correct, *sums.pointer.values())]
 
 
 def sums_and_gradient(model: Transformer, batch: Batch) -> tuple[LossSums, list[Tensor]]:
-    sums = batch_loss(model, batch, label_smoothing=0.1)
+    sums = batch_loss(model, batch, label_smoothing=0.1, coverage_weight=0.5 if model.pointer else 0.0)
     return sums, list(torch.autograd.grad(sums.loss, list(model.parameters())))
 
 

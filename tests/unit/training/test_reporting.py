@@ -96,6 +96,19 @@ def test_a_skipped_update_is_counted_and_spoils_no_mean() -> None:
     assert (averages["loss"], averages["gradient_norm_max"], averages["skipped_updates"]) == (1.0, 1.0, 1)
 
 
+def test_what_a_pointer_tells_is_averaged_by_tokens_without_skipped_updates_and_reaches_both_logs(
+    tmp_path: Path,
+) -> None:
+    with Reporter(tmp_path, max_steps=9, start_step=0, log_every=3) as reporter:
+        reporter.step(report(1, target_tokens=30, pointer={"p_gen": 0.4, "coverage": 1.0}))
+        reporter.step(report(2, target_tokens=10, pointer={"p_gen": 0.8, "coverage": 3.0}))
+        reporter.step(report(3, skipped=True, pointer={"p_gen": math.nan, "coverage": math.nan}))
+    averages = records(tmp_path, "train")[3]
+    assert (averages["p_gen"], averages["coverage"]) == (pytest.approx(0.5), 1.5)
+    assert curve(tmp_path / "tensorboard", "train/p_gen") == {3: averages["p_gen"]}
+    assert curve(tmp_path / "tensorboard", "train/coverage") == {3: 1.5}
+
+
 def test_time_spent_validating_does_not_slow_the_tokens_down() -> None:
     now = 0.0
     watch = Stopwatch(clock=lambda: now)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from summarizer.data.batch import Batch
 from summarizer.errors import UserError
+from summarizer.model.config import PointerConfig
 from summarizer.model.masks import length_mask
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Precision, Runtime
@@ -28,21 +29,31 @@ UpdaterMaker = Callable[..., Updater]
 LENGTHS = [(9, 8), (6, 7), (3, 1), (2, 2)]
 
 
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [({}, {}), ({"pointer": PointerConfig(enabled=True)}, {"coverage_weight": lambda step: 0.5})],
+    ids=["plain", "pointer"],
+)
 def test_two_unequal_halves_make_the_update_of_the_whole_batch(
-    make_model: ModelMaker, make_batch: BatchMaker, make_updater: UpdaterMaker
+    make_model: ModelMaker,
+    make_batch: BatchMaker,
+    make_updater: UpdaterMaker,
+    changes: dict[str, Any],
+    options: dict[str, Any],
 ) -> None:
     whole = make_batch(LENGTHS)
     halves = [rows_of(whole, [0, 1]), rows_of(whole, [2, 3])]
     assert halves[0].num_target_tokens != halves[1].num_target_tokens
-    together, in_halves = make_model(), make_model()
-    expected = descender(make_updater(together))(1, [whole])
-    report = descender(make_updater(in_halves))(1, halves)
+    together, in_halves = make_model(**changes), make_model(**changes)
+    expected = descender(make_updater(together, **options))(1, [whole])
+    report = descender(make_updater(in_halves, **options))(1, halves)
     for name in ("loss", "nll", "gradient_norm"):
         assert getattr(report, name) == pytest.approx(getattr(expected, name), rel=1e-6), name
     assert (report.accuracy, report.target_tokens, report.real_tokens) == (
         expected.accuracy, expected.target_tokens, expected.real_tokens
     )  # fmt: skip
     assert report.positions < expected.positions
+    assert report.pointer == pytest.approx(expected.pointer, rel=1e-6)
     torch.testing.assert_close(weights(in_halves), weights(together), rtol=1e-6, atol=1e-7)
 
 
