@@ -190,11 +190,28 @@ class GenerateConfig:
             raise UserError(f"attention and output are one file ({self.output}) and must be two: rename one")
 
 
+@dataclass(kw_only=True)
+class InspectRunConfig:
+    """scripts/inspect_run.py."""
+
+    run: str = MISSING
+    """Run folder of a training run, finished, running or damaged."""
+
+    json: bool = False
+    """Print one JSON object, for programs, instead of text."""
+
+    def validate(self) -> None:
+        """Raise UserError for the first value that cannot work."""
+        if self.run == "":
+            raise UserError("run () must name a folder: try run=outputs/mine")
+
+
 SCHEMAS = {
     "train": TrainConfig,
     "train_tokenizer": TrainTokenizerConfig,
     "evaluate": EvaluateConfig,
     "generate": GenerateConfig,
+    "inspect_run": InspectRunConfig,
 }
 
 

@@ -3,7 +3,8 @@
 Plain data only: safetensors and JSON, so that loading a run from a stranger executes nothing.
 """
 
-from summarizer.checkpoint.files import RunLock, write_bytes_atomically, write_text_atomically
+from summarizer.checkpoint.examination import Examination, examine_checkpoints
+from summarizer.checkpoint.files import RunLock, lock_holder, write_bytes_atomically, write_text_atomically
 from summarizer.checkpoint.format import (
     FORMAT_VERSION,
     JSON,
@@ -18,6 +19,7 @@ from summarizer.checkpoint.run_folder import (
     Best,
     clean_temporary,
     list_checkpoints,
+    list_leftovers,
     load_latest,
     load_model_weights,
     prune,
@@ -33,15 +35,19 @@ __all__ = [
     "Best",
     "Checkpoint",
     "CheckpointError",
+    "Examination",
     "ModelWeights",
     "NewerFormatError",
     "NonFiniteError",
     "RunLock",
     "clean_temporary",
+    "examine_checkpoints",
     "list_checkpoints",
+    "list_leftovers",
     "load_checkpoint",
     "load_latest",
     "load_model_weights",
+    "lock_holder",
     "prune",
     "read_best",
     "require_run_folder",

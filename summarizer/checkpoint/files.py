@@ -106,9 +106,9 @@ class RunLock:
         deadline = time.monotonic() + self._wait_seconds
         while not _try_lock(descriptor):
             if time.monotonic() >= deadline:
-                holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
                 raise UserError(
-                    f"run_dir ({self._run_dir}) is in use by {holder}; wait for it to end, or choose another run_dir"
+                    f"run_dir ({self._run_dir}) is in use by {_holder(descriptor)}; wait for it to end, or "
+                    "choose another run_dir"
                 )
             time.sleep(0.05)
         os.ftruncate(descriptor, 0)
@@ -121,9 +121,25 @@ class RunLock:
             self._descriptor = None
 
 
-def _try_lock(descriptor: int) -> bool:
+def lock_holder(run_dir: Path) -> str | None:
+    """Who holds the `RunLock` of ``run_dir`` now ("process 17 since ..."), or None; nothing is written."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(run_dir / ".lock", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return None if _try_lock(descriptor, fcntl.LOCK_SH) else _holder(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
+
+
+def _try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

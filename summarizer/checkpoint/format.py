@@ -43,6 +43,15 @@ class CheckpointError(UserError):
     """A checkpoint cannot be written, or is not what was written; the message names file and reason."""
 
 
+class DamageError(CheckpointError):
+    """A file of a checkpoint is not the one that was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged: {reason}; use another, or restore the file")
+        self.path = path
+        self.reason = reason
+
+
 class NonFiniteError(CheckpointError):
     """Weights that are not finite are not worth a checkpoint: no disk is to blame."""
 

@@ -20,7 +20,7 @@ from summarizer.checkpoint.format import (
     TRAINER_STATE_FILE,
     TRAINER_TENSORS_FILE,
     Checkpoint,
-    CheckpointError,
+    DamageError,
     Manifest,
     ModelWeights,
     NewerFormatError,
@@ -33,9 +33,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     manifest = read_manifest(path)
     return Checkpoint(
         step=manifest.step,
-        model=_read_tensors(path, MODEL_FILE, manifest),
-        trainer_tensors=_read_tensors(path, TRAINER_TENSORS_FILE, manifest),
-        trainer_state=_parse_object(path / TRAINER_STATE_FILE, _read_member(path, TRAINER_STATE_FILE, manifest)),
+        model=read_tensors(path, MODEL_FILE, manifest),
+        trainer_tensors=read_tensors(path, TRAINER_TENSORS_FILE, manifest),
+        trainer_state=read_trainer_state(path, manifest),
         path=path,
     )
 
@@ -43,7 +43,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def load_weights(path: Path) -> ModelWeights:
     """Like `load_checkpoint`, but reads and verifies the weights alone: a third of the bytes."""
     manifest = read_manifest(path)
-    return ModelWeights(step=manifest.step, model=_read_tensors(path, MODEL_FILE, manifest), path=path)
+    return ModelWeights(step=manifest.step, model=read_tensors(path, MODEL_FILE, manifest), path=path)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -100,7 +100,13 @@ def _read_member(folder: Path, name: str, manifest: Manifest) -> bytes:
     return content
 
 
-def _read_tensors(folder: Path, name: str, manifest: Manifest) -> dict[str, Tensor]:
+def read_trainer_state(folder: Path, manifest: Manifest) -> dict[str, JSON]:
+    """The values of ``trainer.json``, verified."""
+    return _parse_object(folder / TRAINER_STATE_FILE, _read_member(folder, TRAINER_STATE_FILE, manifest))
+
+
+def read_tensors(folder: Path, name: str, manifest: Manifest) -> dict[str, Tensor]:
+    """The tensors of the member file ``name``, verified, under all their names."""
     content = _read_member(folder, name, manifest)
     try:
         tensors = safetensors.torch.load(content)
@@ -131,4 +137,4 @@ def _parse_object(path: Path, content: bytes) -> dict[str, JSON]:
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:
-    raise CheckpointError(f"{path} is damaged: {reason}; use another, or restore the file") from None
+    raise DamageError(path, reason) from None

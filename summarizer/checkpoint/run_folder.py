@@ -11,6 +11,7 @@ from pathlib import Path
 
 from summarizer.checkpoint.files import TEMPORARY_PREFIX, remove_folder, write_text_atomically
 from summarizer.checkpoint.format import (
+    REPLACED_PREFIX,
     Checkpoint,
     CheckpointError,
     ModelWeights,
@@ -122,6 +123,20 @@ def clean_temporary(run_dir: Path) -> None:
     for path in run_dir.glob(f"{TEMPORARY_PREFIX}*"):
         path.unlink()
     remove_leftovers(run_dir / "checkpoints")
+
+
+def list_leftovers(run_dir: Path) -> list[Path]:
+    """What `clean_temporary` would remove or put back: half-written files, if nobody trains here now."""
+    folder = run_dir / "checkpoints"
+    found = [*run_dir.glob(f"{TEMPORARY_PREFIX}*"), *folder.glob(f"{TEMPORARY_PREFIX}*")]
+    return sorted([*found, *folder.glob(f"{REPLACED_PREFIX}*")])
+
+
+def list_replaced(run_dir: Path) -> list[Path]:
+    """The leftovers that `clean_temporary` would put back: old checkpoints whose successor never came."""
+    folder = run_dir / "checkpoints"
+    names = {path: path.name.removeprefix(REPLACED_PREFIX) for path in folder.glob(f"{REPLACED_PREFIX}*")}
+    return sorted(path for path, name in names.items() if _STEP_FOLDER.fullmatch(name) and not (folder / name).exists())
 
 
 def write_best(run_dir: Path, step: int, metric: str, value: float) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from summarizer.data.loader import Position
+from summarizer.errors import UserError
 
 
 @dataclass
@@ -37,7 +38,15 @@ class TrainerState:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> TrainerState:
-        return cls(**{**plain, "position": Position(**plain["position"])})
+        """Raises UserError for the values of another release, or of a stranger."""
+        try:
+            return cls(**{**plain, "position": Position(**plain["position"])})
+        except (KeyError, TypeError) as error:
+            reason = str(error).rpartition("() ")[2]
+            raise UserError(
+                f"the checkpoint's trainer state is of another release ({reason}); its weights still serve, but the "
+                "run cannot be continued; choose another run_dir"
+            ) from error
 
 
 def model_weights(model: nn.Module) -> dict[str, Tensor]:

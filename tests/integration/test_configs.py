@@ -25,12 +25,14 @@ GROUPS = {
     "train_tokenizer": ["data", "tokenizer"],
     "evaluate": ["decoding", "runtime"],
     "generate": ["decoding", "runtime"],
+    "inspect_run": [],
 }
 REQUIRED = {
     "train": [],
     "train_tokenizer": ["output=tokenizer.model"],
     "evaluate": ["run=outputs/mine"],
     "generate": ["run=outputs/mine"],
+    "inspect_run": ["run=outputs/mine"],
     "data=local": ["data.path=my_data"],
     "data=hub": ["data.hub_id=owner/name", "data.document_column=text", "data.summary_column=summary"],
 }
@@ -107,7 +109,7 @@ def test_the_number_of_parameters_in_the_comment_of_a_model_size_is_true(size: s
     assert round(model.num_parameters / 1e6, decimals) == float(found[1])
 
 
-@pytest.mark.parametrize("command", ["train_tokenizer", "evaluate", "generate"])
+@pytest.mark.parametrize("command", ["train_tokenizer", "evaluate", "generate", "inspect_run"])
 def test_the_help_lists_the_options_that_exist(command: str) -> None:
     """The help of these commands names its groups by hand: they use fewer than configs/ holds."""
     template = yaml.safe_load((CONFIGS / f"{command}.yaml").read_text())["hydra"]["help"]["template"]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from summarizer.data.batch import Batch
 from summarizer.data.loader import Position
+from summarizer.errors import UserError
 from summarizer.model.transformer import Transformer
 from summarizer.training.state import TrainerState, model_weights, optimizer_tensors, restore_optimizer
 from summarizer.training.step import Updater
@@ -99,6 +100,15 @@ def test_the_trainer_state_survives_json() -> None:
     )
     assert TrainerState.from_plain(json.loads(json.dumps(state.to_plain()))) == state
     assert TrainerState.from_plain(json.loads(json.dumps(TrainerState(data="a").to_plain()))) == TrainerState(data="a")
+
+
+@pytest.mark.parametrize(
+    "plain", [{}, {"position": {}}, {"data": "a", "position": {"page": 1}}, {"data": "a", "position": {}, "x": 1}]
+)
+def test_the_trainer_state_of_another_release_is_refused_in_one_line(plain: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="another release") as refusal:
+        TrainerState.from_plain(plain)
+    assert "\n" not in str(refusal.value)
 
 
 def tensors_of(update: Updater) -> dict[str, Tensor]:
