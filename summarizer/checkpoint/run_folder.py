@@ -121,7 +121,10 @@ def prune(run_dir: Path, keep_last: int, protect: Collection[int] = ()) -> list[
 def clean_temporary(run_dir: Path) -> None:
     """Remove what a crashed run left half-written. Only for the holder of the folder's `RunLock`."""
     for path in run_dir.glob(f"{TEMPORARY_PREFIX}*"):
-        path.unlink()
+        if path.is_dir() and not path.is_symlink():
+            remove_folder(path)
+        else:
+            path.unlink()
     remove_leftovers(run_dir / "checkpoints")
 
 

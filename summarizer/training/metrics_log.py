@@ -42,9 +42,12 @@ def _records_until(step: int, path: Path) -> list[str]:
 
 
 def _is_valid(line: str, last_step: int) -> bool:
-    """A killed run may have left half a line; and what a run said of its whole is no longer the whole."""
+    """A killed run may have left half a line, a failing disk anything; and what a run said of its whole is no longer
+    the whole."""
     try:
         record = json.loads(line)
-    except json.JSONDecodeError:
+    except ValueError:
         return False
-    return record["step"] <= last_step and "whole_run" not in record
+    if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+        return False
+    return bool(record["step"] <= last_step) and "whole_run" not in record

@@ -82,9 +82,10 @@ def test_a_crash_while_replacing_loses_nothing(
     (folder.parent / ".tmp-step-0000005").mkdir()
     (folder.parent / ".tmp-step-0000005" / "model.safetensors").write_bytes(b"half")
     (tmp_path / ".tmp-config.yaml-123").write_text("half")
+    (tmp_path / ".tmp-folder").mkdir()
     ckpt.clean_temporary(tmp_path)
     assert names_in(folder.parent) == [folder.name]
-    assert not (tmp_path / ".tmp-config.yaml-123").exists()
+    assert not list(tmp_path.glob(".tmp-*"))
     expected = weights(2 if new_one_arrived else 1)["layer.bias"]
     assert_close(ckpt.load_checkpoint(folder).model["layer.bias"], expected, rtol=0, atol=0)
 

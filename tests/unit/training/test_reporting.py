@@ -165,10 +165,13 @@ def test_a_run_that_starts_again_starts_its_log_again(tmp_path: Path) -> None:
     assert list(curve(tmp_path / "tensorboard", "train/loss")) == [2, 4]
 
 
-def test_half_a_line_of_a_killed_run_is_dropped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line", ['{"step": 4, "tra', "[]", "7", '{"stop": 4}', '{"step": "4"}', '{"step": null}', "\0"]
+)
+def test_a_line_that_a_kill_or_the_disk_has_damaged_is_dropped(tmp_path: Path, line: str) -> None:
     train(tmp_path, 1, 4)
     with (tmp_path / "metrics.jsonl").open("a") as log:
-        log.write('{"step": 4, "tra')
+        log.write(line)
     train(tmp_path, 5, 6)
     assert list(records(tmp_path, "train")) == [2, 4, 6]
 
