@@ -14,6 +14,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from summarizer.comparison.cost import CostConfig
+from summarizer.comparison.mechanisms import parse_mechanism
+from summarizer.comparison.reach import RecallConfig
 from summarizer.data.config import DataConfig
 from summarizer.decoding.search import DecodingConfig
 from summarizer.errors import UserError
@@ -206,12 +209,55 @@ class InspectRunConfig:
             raise UserError("run () must name a folder: try run=outputs/mine")
 
 
+@dataclass(kw_only=True)
+class CompareAttentionConfig:
+    """scripts/compare_attention.py."""
+
+    output: str = "outputs/compare_attention"
+    """Folder for tables, plots and results.json."""
+
+    mechanisms: list[str] = field(default_factory=lambda: ["scaled_dot+alibi", "convolution", "lstm"])
+    """What to compare: ``<score>+<positions>``, ``convolution`` or ``lstm``. The first is the measure of the others."""
+
+    width: int = 64
+    """Size of the vectors between layers."""
+
+    num_heads: int = 4
+    """Heads of every attention."""
+
+    seed: int = 1
+    """Decides weights and sequences."""
+
+    cost: CostConfig = field(default_factory=CostConfig)
+    recall: RecallConfig = field(default_factory=RecallConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def validate(self) -> None:
+        """Raise UserError for the first value that cannot work."""
+        _validate_parts(self)
+        if not self.mechanisms:
+            raise UserError("mechanisms ([]) must name one: try mechanisms=[scaled_dot+alibi,lstm]")
+        for name in self.mechanisms:
+            parse_mechanism(name)
+            if self.mechanisms.count(name) > 1:
+                raise UserError(f"mechanisms ({name}) must be named once each: leave the second one out")
+        if self.num_heads < 1:
+            raise UserError(f"num_heads ({self.num_heads}) must be at least 1")
+        if self.width < 2 or self.width % (2 * self.num_heads):
+            nearest = max(1, round(self.width / (2 * self.num_heads))) * 2 * self.num_heads
+            raise UserError(
+                f"width ({self.width}) must be divisible by twice num_heads ({self.num_heads}), "
+                f"for rotary positions turn pairs: try width={nearest}"
+            )
+
+
 SCHEMAS = {
     "train": TrainConfig,
     "train_tokenizer": TrainTokenizerConfig,
     "evaluate": EvaluateConfig,
     "generate": GenerateConfig,
     "inspect_run": InspectRunConfig,
+    "compare_attention": CompareAttentionConfig,
 }
 
 

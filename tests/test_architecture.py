@@ -17,7 +17,7 @@ ROWS = [
     ["tokenizer", "checkpoint", "runtime"],
     ["model", "data"],
     ["training", "decoding", "presentation"],
-    ["evaluation"],
+    ["evaluation", "comparison"],
     ["config"],
     ["inference"],
     ["commands"],
@@ -53,6 +53,11 @@ RESERVED = [
         frozenset({"hydra", "omegaconf", "yaml", "sentencepiece", "datasets"}),
         "model/ knows no text, no files and no config library",
         forbidden=("model/",),
+    ),
+    Reserved(
+        frozenset({"matplotlib"}),
+        "only comparison/plots.py may need the optional matplotlib",
+        allowed=("comparison/plots.py",),
     ),
     Reserved(frozenset({"pickle", "cloudpickle", "dill", "shelve"}), "loading what somebody sent must run no code"),
 ]

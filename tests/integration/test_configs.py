@@ -26,6 +26,7 @@ GROUPS = {
     "evaluate": ["decoding", "runtime"],
     "generate": ["decoding", "runtime"],
     "inspect_run": [],
+    "compare_attention": ["runtime"],
 }
 REQUIRED = {
     "train": [],
@@ -33,6 +34,7 @@ REQUIRED = {
     "evaluate": ["run=outputs/mine"],
     "generate": ["run=outputs/mine"],
     "inspect_run": ["run=outputs/mine"],
+    "compare_attention": [],
     "data=local": ["data.path=my_data"],
     "data=hub": ["data.hub_id=owner/name", "data.document_column=text", "data.summary_column=summary"],
 }
@@ -60,7 +62,7 @@ CHOICES = [
 
 
 def test_every_folder_of_configs_is_a_group_of_the_training_command() -> None:
-    folders = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
+    folders = sorted({path.parent.name for path in CONFIGS.glob("*/*.yaml")})
     assert folders == sorted(GROUPS["train"])
     assert sorted(path.stem for path in CONFIGS.glob("*.yaml")) == sorted(GROUPS)
 
@@ -109,7 +111,7 @@ def test_the_number_of_parameters_in_the_comment_of_a_model_size_is_true(size: s
     assert round(model.num_parameters / 1e6, decimals) == float(found[1])
 
 
-@pytest.mark.parametrize("command", ["train_tokenizer", "evaluate", "generate", "inspect_run"])
+@pytest.mark.parametrize("command", ["train_tokenizer", "evaluate", "generate", "inspect_run", "compare_attention"])
 def test_the_help_lists_the_options_that_exist(command: str) -> None:
     """The help of these commands names its groups by hand: they use fewer than configs/ holds."""
     template = yaml.safe_load((CONFIGS / f"{command}.yaml").read_text())["hydra"]["help"]["template"]
