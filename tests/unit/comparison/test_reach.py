@@ -18,12 +18,14 @@ from summarizer.runtime import Precision, Runtime
 RUNTIME = Runtime(torch.device("cpu"), Precision.fp32)
 
 
-def measured(name: str, seed: int = 1, **changes: Any) -> Reach:
+def measured(name: str, seed: int = 1, width: int = 32, **changes: Any) -> Reach:
     small = {"steps": 3, "batch_size": 4, "train_length": 16, "test_lengths": [16, 40], "max_pairs": 3}
     config = RecallConfig(**{**small, "test_pairs": 2, "test_sequences": 50, **changes})
     config.validate()
     mechanism = parse_mechanism(name)
-    return measure_reach(mechanism, config, width=32, num_heads=2, seed=seed, runtime=RUNTIME, on_step=lambda: None)
+    return measure_reach(
+        mechanism, config, width=width, num_heads=width // 16, seed=seed, runtime=RUNTIME, on_step=lambda: None
+    )
 
 
 class NearSighted(nn.Module):
@@ -88,9 +90,10 @@ def test_the_learning_rate_rises_for_a_tenth_and_falls_to_almost_nothing() -> No
 
 @pytest.mark.slow
 def test_attention_learns_to_reach_and_a_convolution_to_see_near() -> None:
-    settings = {"steps": 500, "batch_size": 32, "train_length": 32, "test_lengths": [128], "max_pairs": 4}
+    settings = {"width": 64, "steps": 700, "batch_size": 32, "train_length": 32, "test_lengths": [128], "max_pairs": 8}
     attention, convolution = (
-        measured(name, **settings, test_sequences=200).by_distance[128] for name in ("scaled_dot+alibi", "convolution")
+        measured(name, **settings, test_pairs=4, test_sequences=200).by_distance[128]
+        for name in ("scaled_dot+alibi", "convolution")
     )
     assert all(accuracy.share > 0.9 for accuracy in attention.values())
     assert convolution[2].share > 0.5
