@@ -14,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from summarizer.checkpoint.files import read_small
 from summarizer.comparison.cost import CostConfig
 from summarizer.comparison.mechanisms import parse_mechanism
 from summarizer.comparison.reach import RecallConfig
@@ -29,6 +30,8 @@ from summarizer.training.optimizer import OptimizerConfig
 from summarizer.training.schedule import ScheduleConfig
 
 T = TypeVar("T")
+
+_LARGEST_CONFIG = 1 << 16  # bytes; one that we write has about 3,000
 
 # Each decoding setting, or null for what the run was trained with.
 if TYPE_CHECKING:
@@ -326,7 +329,7 @@ def from_yaml(path: Path) -> TrainConfig:
     Raises UserError if it is not what :func:`to_yaml` writes.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small(path, _LARGEST_CONFIG).decode("utf-8")
         if "${" in text:
             raise UserError("it holds an interpolation (${...}), which a saved config never does")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from summarizer.checkpoint import load_model_weights, require_run_folder
+from torch import Tensor
+
+from summarizer.checkpoint import ModelWeights, load_model_weights, require_run_folder
 from summarizer.config import DecodingOverrides, TrainConfig, from_yaml, require_fitting_search, with_overrides
 from summarizer.decoding.generator import Generator, Summary
 from summarizer.errors import UserError
+from summarizer.model.config import TransformerConfig
 from summarizer.model.transformer import Transformer
 from summarizer.presentation.trace import AttentionTrace, trace_attention
 from summarizer.runtime import Runtime, RuntimeConfig, set_up
@@ -16,6 +19,8 @@ from summarizer.tokenizer import Tokenizer
 
 CONFIG_FILE = "config.yaml"
 TOKENIZER_FILE = "tokenizer.model"
+
+_MOST_CLAIMED = 8  # times the parameters that are there: up to here, the first tensor that does not fit is named
 
 
 class Summarizer:
@@ -62,12 +67,13 @@ class Summarizer:
         config = from_yaml(run_dir / CONFIG_FILE)
         tokenizer = Tokenizer.load(run_dir / TOKENIZER_FILE)
         weights = load_model_weights(run_dir, which=checkpoint)
+        _require_own_tokenizer(run_dir, weights, tokenizer)
         chosen = set_up(runtime if runtime is not None else RuntimeConfig())
-        model = Transformer(config.model, tokenizer.vocab_size).to(chosen.device)
         try:
-            model.load_weights(weights.model)
+            model = _build_model(config.model, tokenizer.vocab_size, weights.model)
         except ValueError as error:
             raise UserError(f"{weights.path} does not fit the model of {run_dir / CONFIG_FILE}: {error}") from error
+        model.to(chosen.device)
         search = config.decoding if decoding is None else with_overrides(config.decoding, decoding)
         require_fitting_search(search, config.model)
         generator = Generator(
@@ -98,3 +104,24 @@ class Summarizer:
             device=self.runtime.device,
             autocast=self.runtime.autocast,
         )
+
+
+def _require_own_tokenizer(run_dir: Path, weights: ModelWeights, tokenizer: Tokenizer) -> None:
+    """With another tokenizer of the same size the weights would load, and mean nothing."""
+    state = weights.trainer_state.get("state")
+    own = state.get("tokenizer") if isinstance(state, dict) else None  # a checkpoint from before it was noted has none
+    if isinstance(own, str) and own and own != tokenizer.fingerprint:
+        raise UserError(
+            f"{run_dir / TOKENIZER_FILE} is not the tokenizer that {weights.path} was trained with: its hash is "
+            f"{tokenizer.fingerprint[:8]} and should be {own[:8]}; bring back the file of that run"
+        )
+
+
+def _build_model(config: TransformerConfig, vocab_size: int, weights: Mapping[str, Tensor]) -> Transformer:
+    """A model with these weights. Raises ValueError if they do not fit."""
+    given, wanted = sum(tensor.numel() for tensor in weights.values()), config.least_parameters(vocab_size)
+    if wanted > _MOST_CLAIMED * given:  # refused before the memory is asked for it
+        raise ValueError(f"they are {given:,} numbers, and the config is of a model of at least {wanted:,}")
+    model = Transformer(config, vocab_size)
+    model.load_weights(weights)
+    return model

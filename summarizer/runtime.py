@@ -37,6 +37,8 @@ class Precision(Enum):
     fp16 = "fp16"  # CUDA only; small gradients vanish unless the loss is scaled
 
 
+_MOST_THREADS = 1024
+_MOST_WORKERS = 256
 _AUTOCAST_TYPES = {Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 
 
@@ -64,10 +66,16 @@ class RuntimeConfig:
 
     def validate(self) -> None:
         """Raises UserError for a number out of range, or for a precision that the device does not have."""
-        if self.num_threads is not None and self.num_threads < 1:
-            raise UserError(f"runtime.num_threads ({self.num_threads}) must be at least 1; null lets PyTorch choose")
-        if self.num_workers < 0:
-            raise UserError(f"runtime.num_workers ({self.num_workers}) must be at least 0; 0 starts no process")
+        if self.num_threads is not None and not 1 <= self.num_threads <= _MOST_THREADS:
+            raise UserError(
+                f"runtime.num_threads ({self.num_threads}) must be at least 1 and at most {_MOST_THREADS}; "
+                "null lets PyTorch choose"
+            )
+        if not 0 <= self.num_workers <= _MOST_WORKERS:
+            raise UserError(
+                f"runtime.num_workers ({self.num_workers}) must be at least 0 and at most {_MOST_WORKERS}; "
+                "0 starts no process"
+            )
         if self.device is DeviceKind.cpu and self.precision is Precision.fp16:
             _refuse_fp16()
 

@@ -6,8 +6,10 @@ brought into one form (``normalize``); ``decode(encode(text)) == normalize(text)
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import re
 import struct
 import unicodedata
@@ -33,6 +35,7 @@ _SPACE_PIECE = "\u2581"  # how SentencePiece writes a space
 _NUM_BYTES = 256
 _SMALLEST_VOCABULARY = END_ID + 1 + _NUM_BYTES + 2  # the newline, and at least one character
 _LONGEST_TRAINING_LINE = 1000  # characters; SentencePiece skips lines over 4192 bytes
+_LARGEST_MODEL = 1 << 28  # bytes; a million pieces need a tenth of it
 _TRAINING_THREADS = 4  # fixed: the scores of a unigram model depend on it
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -96,12 +99,17 @@ class Tokenizer:
         self._processor = _open(model)
         self._newline_id: int = self._processor.piece_to_id(NEWLINE_PIECE)
         self.vocab_size: int = self._processor.get_piece_size()
-        self.fingerprint: str = self._fingerprint()
+        try:
+            self.fingerprint: str = self._fingerprint()
+        except UnicodeDecodeError as error:
+            raise UserError("a SentencePiece model with pieces that are not UTF-8; train it again") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
         """Read a file of :meth:`to_bytes`. Raises UserError if the file is missing or damaged."""
         try:
+            if Path(path).stat().st_size > _LARGEST_MODEL:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
             model = Path(path).read_bytes()
         except OSError as error:
             raise UserError(
@@ -239,7 +247,7 @@ def _open(model: bytes) -> sentencepiece.SentencePieceProcessor:
     processor = sentencepiece.SentencePieceProcessor()
     try:
         processor.load_from_serialized_proto(model)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # the latter if it complains of bytes that are no text
         raise UserError("not a SentencePiece model, or a damaged one; train it again") from error
     special_ids = (processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id())
     has_our_pieces = UNK_ID not in processor.piece_to_id([NEWLINE_PIECE, "<0x00>", "<0xFF>"])

@@ -24,6 +24,7 @@ from summarizer.checkpoint.run_folder import (
     load_model_weights,
     prune,
     read_best,
+    refuse_ways_out,
     require_run_folder,
     write_best,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "lock_holder",
     "prune",
     "read_best",
+    "refuse_ways_out",
     "require_run_folder",
     "save_checkpoint",
     "write_best",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -54,6 +55,13 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+def read_small(path: Path, limit: int) -> bytes:
+    """The content of a file that should have at most ``limit`` bytes; OSError where it has more."""
+    if path.stat().st_size > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return path.read_bytes()
 
 
 @contextmanager

@@ -62,10 +62,11 @@ class NewerFormatError(CheckpointError):
 
 @dataclass(frozen=True)
 class ModelWeights:
-    """The part of a checkpoint that inference needs."""
+    """The part of a checkpoint that inference needs: all but the trainer's tensors."""
 
     step: int
     model: dict[str, Tensor]  # on the CPU
+    trainer_state: dict[str, JSON]
     path: Path
 
 

@@ -11,6 +11,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from summarizer.checkpoint.files import read_small
 from summarizer.checkpoint.format import (
     FORMAT_VERSION,
     JSON,
@@ -27,6 +28,9 @@ from summarizer.checkpoint.format import (
     checksum,
 )
 
+# Far more than we write: whoever made a larger one wants to fill the memory.
+_LARGEST_JSON = 1 << 20
+
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify the checkpoint folder ``path``. Raises CheckpointError for whatever is wrong."""
@@ -41,9 +45,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_weights(path: Path) -> ModelWeights:
-    """Like `load_checkpoint`, but reads and verifies the weights alone: a third of the bytes."""
+    """Like `load_checkpoint`, but without the tensors of the trainer: a third of the bytes."""
     manifest = read_manifest(path)
-    return ModelWeights(step=manifest.step, model=read_tensors(path, MODEL_FILE, manifest), path=path)
+    return ModelWeights(
+        step=manifest.step,
+        model=read_tensors(path, MODEL_FILE, manifest),
+        trainer_state=read_trainer_state(path, manifest),
+        path=path,
+    )
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -83,15 +92,13 @@ def _is_complete(manifest_content: dict[str, JSON]) -> bool:
     if not isinstance(aliases, dict) or not all(isinstance(names, dict) for names in aliases.values()):
         return False
     stored_names = [stored_name for names in aliases.values() for stored_name in names.values()]
-    has_step = isinstance(manifest_content.get("step"), int)
-    return has_step and all(isinstance(name, str) for name in stored_names)
+    step = manifest_content.get("step")
+    return type(step) is int and step >= 0 and all(isinstance(name, str) for name in stored_names)
 
 
 def _read_member(folder: Path, name: str, manifest: Manifest) -> bytes:
     path = folder / name
     expected = manifest.files[name]
-    if path.is_symlink():
-        _refuse(path, "it is a link")
     content = _read_bytes(path)
     if len(content) != expected.get("size"):
         _refuse(path, f"it has {len(content)} bytes, not the {expected.get('size')} written")
@@ -121,9 +128,13 @@ def read_tensors(folder: Path, name: str, manifest: Manifest) -> dict[str, Tenso
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        if path.is_symlink():
+            _refuse(path, "it is a link")
+        return read_small(path, _LARGEST_JSON) if path.suffix == ".json" else path.read_bytes()
     except OSError as reason:
         _refuse(path, f"it cannot be read: {reason.strerror}")
+    except MemoryError:
+        _refuse(path, f"its {path.stat().st_size:,} bytes do not fit into memory")
 
 
 def _parse_object(path: Path, content: bytes) -> dict[str, JSON]:

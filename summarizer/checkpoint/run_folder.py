@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import os
 import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from summarizer.checkpoint.files import TEMPORARY_PREFIX, remove_folder, write_text_atomically
+from summarizer.checkpoint.files import TEMPORARY_PREFIX, read_small, remove_folder, write_text_atomically
 from summarizer.checkpoint.format import (
     REPLACED_PREFIX,
     Checkpoint,
@@ -24,6 +26,7 @@ from summarizer.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+_LARGEST_BEST = 1 << 16  # bytes; we write less than a hundred
 _STEP_FOLDER = re.compile(r"step-(\d{7,})", re.ASCII)
 
 
@@ -37,7 +40,7 @@ class Best:
 
 
 def require_run_folder(run_dir: Path) -> Path:
-    """``run_dir`` itself, if a training run wrote it. Raises UserError otherwise."""
+    """``run_dir`` itself, if a training run wrote it and nothing in it leads elsewhere. Raises UserError otherwise."""
     if not run_dir.is_dir():
         raise UserError(f"run ({run_dir}) is no folder; give the run_dir of a training run, such as outputs/<name>")
     if not (run_dir / "config.yaml").is_file():
@@ -45,7 +48,22 @@ def require_run_folder(run_dir: Path) -> Path:
             f"run ({run_dir}) is not a run folder, for it has no config.yaml; "
             "give the run_dir of a training run, such as outputs/<name>"
         )
+    refuse_ways_out(run_dir)
     return run_dir
+
+
+def refuse_ways_out(run_dir: Path) -> None:
+    """Raise UserError for a link that leads out of ``run_dir``, and for what is no file, such as a pipe.
+
+    The folder may come from a stranger: what is read there must be the run, what is written must stay there.
+    """
+    inside = Path(os.path.realpath(run_dir))
+    for folder, folder_names, file_names in os.walk(run_dir):
+        for path in (Path(folder, name) for name in (*folder_names, *file_names)):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                raise UserError(f"{path} is a link that leads out of the run folder; put there what it points to")
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise UserError(f"{path} is neither file nor folder; remove it")
 
 
 def list_checkpoints(run_dir: Path) -> list[Path]:
@@ -154,10 +172,12 @@ def read_best(run_dir: Path) -> Best | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_bytes())
-        return Best(step=int(content["step"]), metric=str(content["metric"]), value=float(content["value"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise CheckpointError(f"{path} is damaged; delete it, and the next validation writes it anew") from None
+        best = Best(**json.loads(read_small(path, _LARGEST_BEST)))
+        if type(best.step) is int and best.step >= 0 and isinstance(best.metric, str) and math.isfinite(best.value):
+            return best
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
+        pass
+    raise CheckpointError(f"{path} is damaged; delete it, and the next validation writes it anew")
 
 
 def _best_folder(run_dir: Path) -> list[Path]:
@@ -171,10 +191,10 @@ def _best_folder(run_dir: Path) -> list[Path]:
 
 
 def _folder_of(run_dir: Path, step: int) -> Path:
-    path = checkpoint_folder(run_dir, step)
-    if not path.is_dir():
-        raise UserError(f"checkpoint ({step}) is not in {run_dir}; {_saved_steps(run_dir)}")
-    return path
+    for path in list_checkpoints(run_dir):
+        if step_of(path) == step:
+            return path
+    raise UserError(f"checkpoint ({step}) is not in {run_dir}; {_saved_steps(run_dir)}")
 
 
 def _saved_steps(run_dir: Path) -> str:

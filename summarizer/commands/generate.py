@@ -83,12 +83,16 @@ def read_articles(config: GenerateConfig) -> list[Article]:
 def _from_json(line: str, place: str, column: str) -> Article:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{place} is not JSON ({error}): write one object a line") from error
     if not isinstance(row, dict) or not isinstance(row.get(column), str):
         keys = f"its keys are {', '.join(map(str, row))}" if isinstance(row, dict) else "it is no object"
         raise UserError(f"{place} must have a text under {column} but {keys}: set column=<key>")
-    return Article(str(row.get("id", place)), row[column])
+    article = Article(str(row.get("id", place)), row[column])
+    for name, value in (("id", article.id), (column, article.text)):
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise UserError(f"{place} has a lone surrogate in {name}, which no text may hold: mend the line")
+    return article
 
 
 def _decode(content: bytes, place: str) -> str:

@@ -98,6 +98,10 @@ def _report(encoded: Mapping[str, EncodedDataset], data: DataConfig) -> str:
             reasons = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(report.rows_skipped.items()))
             lines.append(f"             {sum(report.rows_skipped.values()):,} rows skipped ({reasons})")
     for name, dataset in encoded.items():
+        if dataset.report.repeated_ids:
+            lines.append(f"  warning: {dataset.report.repeated_ids:,} rows of {name} repeat the id of another")
+        if dataset.report.unshortened:
+            lines.append(f"  warning: {dataset.report.unshortened:,} summaries of {name} are their documents")
         shared = count_shared_documents(encoded["train"], dataset)
         if name != "train" and shared:
             lines.append(f"  warning: {shared:,} documents of {name} are in train too, word for word")

@@ -18,6 +18,7 @@ from summarizer.checkpoint import (
     list_leftovers,
     lock_holder,
     read_best,
+    refuse_ways_out,
 )
 from summarizer.commands.run_history import Evaluation, History, numbers, read_evaluations, read_history
 from summarizer.config import TrainConfig, from_yaml
@@ -134,6 +135,7 @@ def _require_parts(run_dir: Path) -> None:
             f"run ({run_dir}) is not a run folder, for it holds nothing that a training writes; give the run_dir of a "
             "training run, such as outputs/<name>"
         )
+    refuse_ways_out(run_dir)
 
 
 def _read_config(report: RunReport) -> None:

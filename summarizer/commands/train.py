@@ -8,7 +8,13 @@ from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
-from summarizer.checkpoint import RunLock, clean_temporary, write_bytes_atomically, write_text_atomically
+from summarizer.checkpoint import (
+    RunLock,
+    clean_temporary,
+    refuse_ways_out,
+    write_bytes_atomically,
+    write_text_atomically,
+)
 from summarizer.commands.hints import script_command, tensorboard_command
 from summarizer.commands.preparation import PreparedData, prepare
 from summarizer.config import TrainConfig, flat_settings, from_yaml, to_yaml
@@ -36,10 +42,16 @@ logger = logging.getLogger(__name__)
 _HARMLESS = (
     "run_dir",
     "training.log_every",
+    "training.save_every",
     "training.keep_last",
+    "training.max_failed_saves",
     "training.max_steps",
+    "validation.samples",
     "runtime.",
     "data.cache_dir",
+    "data.path",  # the same texts may lie elsewhere; their hashes are in the checkpoints
+    "data.name",
+    "data.licence",
 )
 
 # What people compare runs by, in the order of the hyper-parameter table.
@@ -68,8 +80,6 @@ def train(config: TrainConfig) -> None:
         _require_same_tokenizer(run_dir, data.tokenizer)
         clean_temporary(run_dir)
         configure_logging(run_dir / "train.log")
-        write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
-        write_bytes_atomically(run_dir / TOKENIZER_FILE, data.tokenizer.to_bytes())
         _train(config, run_dir, runtime, data)
 
 
@@ -77,7 +87,16 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
     seed_step(config.seed, 0)
     model = Transformer(config.model, data.tokenizer.vocab_size).to(runtime.device)
     updater = _updater(config, model, runtime)
-    state = resume(run_dir, updater, data=data.train.fingerprint)
+    state = resume(
+        run_dir,
+        updater,
+        data=data.train.fingerprint,
+        validation_data=data.validation.fingerprint,
+        tokenizer=data.tokenizer.fingerprint,
+    )
+    # Only now: what is refused above must not become what the run folder says of itself.
+    write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
+    write_bytes_atomically(run_dir / TOKENIZER_FILE, data.tokenizer.to_bytes())
     if config.runtime.compile:
         model.compile()
     loader = _loader(config, data, runtime)
@@ -187,6 +206,7 @@ def _require_same_run(run_dir: Path, config: TrainConfig) -> None:
     """Refuse to continue a run with settings that would make it another one."""
     if run_dir.exists() and not run_dir.is_dir():
         raise UserError(f"run_dir ({run_dir}) is a file and must be a folder: choose another run_dir")
+    refuse_ways_out(run_dir)
     if not (run_dir / CONFIG_FILE).exists():
         return
     before, now = flat_settings(from_yaml(run_dir / CONFIG_FILE)), flat_settings(config)
@@ -205,10 +225,14 @@ def _require_same_run(run_dir: Path, config: TrainConfig) -> None:
 def _require_same_tokenizer(run_dir: Path, tokenizer: Tokenizer) -> None:
     """The weights of a run belong to its tokenizer, which other texts under the same settings would replace."""
     path = run_dir / TOKENIZER_FILE
-    if path.exists() and Tokenizer.load(path).fingerprint != tokenizer.fingerprint:
+    if not path.exists():
+        return
+    before = Tokenizer.load(path).fingerprint
+    if before != tokenizer.fingerprint:
         raise UserError(
-            f"run_dir ({run_dir}) holds a run with another tokenizer, for the training texts or tokenizer.path have "
-            "changed since: bring them back to continue it, or choose another run_dir"
+            f"run_dir ({run_dir}) holds a run with another tokenizer (its hash was {before[:8]} and is "
+            f"{tokenizer.fingerprint[:8]}), for the training texts or tokenizer.path have changed since: "
+            "bring them back to continue it, or choose another run_dir"
         )
 
 

@@ -66,6 +66,8 @@ class EncodingReport:
     target_tokens_kept: float
     source_length_quantiles: dict[str, int]  # "0%", "5%", "25%", "50%", "75%", "95%", "100%"
     target_length_quantiles: dict[str, int]
+    repeated_ids: int = 0  # rows whose id an earlier row has
+    unshortened: int = 0  # rows whose summary is their document
 
 
 class EncodedDataset:
@@ -180,6 +182,8 @@ class _Writer:
         self._tokenizer = tokenizer
         self._source = _Lengths(max_source_tokens)
         self._target = _Lengths(max_target_tokens)
+        self._id_hashes: list[npt.NDArray[np.uint64]] = []
+        self._unshortened = 0
 
     def write(self, split: TextSplit, cache_dir: Path) -> None:
         examples = iter(split)
@@ -188,7 +192,9 @@ class _Writer:
                 sources = self._encode([example.document for example in chunk], self._source)
                 targets = self._encode([example.summary for example in chunk], self._target)
                 ids = [np.frombuffer(example.id.encode(errors="surrogatepass"), dtype="|u1") for example in chunk]
-                hashes = np.array([_document_hash(example.document) for example in chunk], dtype="<u8")
+                hashes = np.array([_text_hash(example.document) for example in chunk], dtype="<u8")
+                self._id_hashes.append(np.array([_text_hash(example.id) for example in chunk], dtype="<u8"))
+                self._unshortened += sum(example.document == example.summary for example in chunk)
                 with _explaining_disk_errors(cache_dir):
                     for name, rows in (("source", sources), ("target", targets), ("id", ids)):
                         self._append(f"{name}.values", np.concatenate(rows))
@@ -211,6 +217,8 @@ class _Writer:
             target_tokens_kept=target_kept,
             source_length_quantiles=source_quantiles,
             target_length_quantiles=target_quantiles,
+            repeated_ids=sum(map(len, self._id_hashes)) - len(np.unique(np.concatenate(self._id_hashes))),
+            unshortened=self._unshortened,
         )
         sizes = {path.name: path.stat().st_size for path in sorted(self._folder.iterdir())}
         meta = {"fingerprint": fingerprint, "report": asdict(report), "sizes": sizes}
@@ -241,8 +249,8 @@ def _fingerprint(split: TextSplit, tokenizer: Tokenizer, max_source_tokens: int,
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _document_hash(document: str) -> int:
-    digest = hashlib.blake2b(document.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def _text_hash(text: str) -> int:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 

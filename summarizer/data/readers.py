@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -33,6 +33,7 @@ NOT_AN_OBJECT = "not a JSON object"
 BROKEN_CSV = "broken csv"
 WRONG_FIELD_COUNT = "wrong number of fields"
 UNPAIRED_LINE = "no line in the paired file"
+UNREADABLE_VALUE = "a value beyond what Python can hold"
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -75,7 +76,7 @@ class Columns:
         for key, column in (("document_column", self.document), ("summary_column", self.summary)):
             if column not in row.values:
                 fault = f'no column "{column}"'
-                return BadRow(row.place, fault, f" among {', '.join(row.values) or 'none'}; {_column_way_out(key)}")
+                return BadRow(row.place, fault, f" among {_listing(row.values)}; {_column_way_out(key)}")
         return None
 
 
@@ -103,22 +104,27 @@ def read_arrow(tables: Iterable[pa.Table | pa.RecordBatch], name: str) -> Iterat
             place = f"{name}:{number}"
             if any(isinstance(value, UnicodeDecodeError) for value in values):
                 yield BadRow(place, INVALID_UTF8)
+            elif any(isinstance(value, Exception) for value in values):
+                yield BadRow(place, UNREADABLE_VALUE)
             else:
                 yield Row(place, dict(zip(table.column_names, values, strict=True)))
 
 
 def _python_values(column: pa.ChunkedArray | pa.Array) -> list[object]:
-    """The values of ``column``; where a text is not UTF-8, the error it raises takes its place."""
+    """The values of ``column``; where one has no form in Python, the error it raises takes its place.
+
+    Such as texts that are not UTF-8, and dates after the year 9999.
+    """
     try:
         return cast(list[object], column.to_pylist())
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError):
         return [_python_value(scalar) for scalar in column]
 
 
 def _python_value(scalar: pa.Scalar) -> object:
     try:
         return cast(object, scalar.as_py())
-    except UnicodeDecodeError as error:
+    except (ValueError, OverflowError) as error:
         return error
 
 
@@ -126,13 +132,14 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
     import pyarrow as pa  # here and not above: only people with parquet files should wait for it
     import pyarrow.parquet as pq
 
-    with _reporting_damage(path, pa.ArrowException), pq.ParquetFile(path) as file:
+    # Names in damaged metadata may not be UTF-8.
+    with reporting_damage(path, pa.ArrowException, UnicodeDecodeError), pq.ParquetFile(path) as file:
         selected = columns.select(file.schema_arrow.names, str(path))
         yield from read_arrow(file.iter_batches(ROWS_PER_ARROW_BATCH, columns=selected), str(path))
 
 
 def _read_jsonl(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
-    with _reporting_damage(path), _open(path) as file:
+    with reporting_damage(path), _open(path) as file:
         for number, line in enumerate(_lines(file), start=1):
             if line.strip():
                 row = _parse_json(line, f"{path}:{number}")
@@ -153,11 +160,14 @@ def _parse_json(line: bytes, place: str) -> Row | BadRow:
 
 def _read_csv(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
     csv.field_size_limit(2**31 - 1)  # the default, 128 KiB, is less than a long article
-    with _reporting_damage(path, csv.Error), _open(path) as file:
+    with reporting_damage(path, csv.Error), _open(path) as file:
         # Bytes that are not UTF-8 become lone surrogates: one bad row does not end the reading of all.
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         reader = csv.reader(text, strict=True)
-        header = next(reader, None)
+        try:
+            header = next(reader, None)
+        except csv.Error as error:
+            raise UserError(f"{path}:1: {BROKEN_CSV} in the header ({error}); mend it") from None
         if header is None:
             return
         if not _is_unicode(header):
@@ -192,9 +202,9 @@ def _next_csv_row(reader: Reader, header: list[str], path: Path) -> Row | BadRow
 
 def _read_paired(documents: Path, summaries: Path, columns: Columns) -> Iterator[Row | BadRow]:
     with (
-        _reporting_damage(documents),
+        reporting_damage(documents),
         _open(documents) as left,
-        _reporting_damage(summaries),
+        reporting_damage(summaries),
         _open(summaries) as right,
     ):
         for number, (document, summary) in enumerate(zip_longest(_lines(left), _lines(right)), start=1):
@@ -213,7 +223,7 @@ def _pair_row(place: str, document: bytes, summary: bytes, columns: Columns) -> 
 
 
 @contextmanager
-def _reporting_damage(path: Path, *more: type[Exception]) -> Iterator[None]:
+def reporting_damage(path: Path, *more: type[Exception]) -> Iterator[None]:
     """A file that cannot be read, or read to its end, is the user's to mend."""
     faults: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, *more)
     try:
@@ -246,7 +256,14 @@ def _is_unicode(fields: Iterable[str]) -> bool:
 
 def _column_fault(column: str, available: Sequence[str]) -> str:
     fault = f'no column "{column}"' if column not in available else f'more than one column "{column}"'
-    return f"{fault} among {', '.join(available) or 'none'}"
+    return f"{fault} among {_listing(available)}"
+
+
+def _listing(names: Iterable[str]) -> str:
+    """Names for a message, which stays a line of some length whatever the file calls its columns."""
+    shown = [f"{name[:40]}…" if len(name) > 40 else name for name in islice(names, 21)]
+    readable = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in shown]
+    return ", ".join([*readable[:20], *(["…"] if len(shown) > 20 else [])]) or "none"
 
 
 def _column_way_out(key: str) -> str:

@@ -12,7 +12,7 @@ from summarizer.data.config import SPLITS, BadRowPolicy, DataConfig
 from summarizer.data.example import Example
 from summarizer.data.files import SplitFiles, find_split_files
 from summarizer.data.hub import HubRows, load_hub_split
-from summarizer.data.readers import BadRow, Columns, Row, read_rows
+from summarizer.data.readers import BadRow, Columns, Row, read_rows, reporting_damage
 from summarizer.errors import UserError
 
 _BYTES_PER_READ = 1 << 20
@@ -60,8 +60,8 @@ class FileRows:
         """Hash of the bytes of the files, whatever their names and dates."""
         digest = hashlib.sha256(self._files.format.value.encode())
         for path in self._files.paths:
-            digest.update(b"%d " % path.stat().st_size)
-            with path.open("rb") as file:
+            with reporting_damage(path), path.open("rb") as file:
+                digest.update(b"%d " % path.stat().st_size)
                 while data := file.read(_BYTES_PER_READ):
                     digest.update(data)
         return digest.hexdigest()

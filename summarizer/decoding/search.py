@@ -12,6 +12,10 @@ from torch import Tensor
 
 from summarizer.errors import UserError
 
+# A run from a stranger brings its own settings, and they shall not fill the memory or take for ever.
+_WIDEST_BEAM = 1000
+_LONGEST_SUMMARY = 100_000
+
 
 class DecodingMethod(Enum):
     beam = "beam"
@@ -72,6 +76,9 @@ class DecodingConfig:
         for name in ("beam_size", "max_tokens", "max_batch_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"decoding.{name} ({getattr(self, name)}) must be at least 1")
+        for name, most in (("beam_size", _WIDEST_BEAM), ("max_tokens", _LONGEST_SUMMARY)):
+            if getattr(self, name) > most:
+                raise UserError(f"decoding.{name} ({getattr(self, name)}) must be at most {most:,}")
         if not (math.isfinite(self.length_penalty) and self.length_penalty >= 0):
             raise UserError(
                 f"decoding.length_penalty ({self.length_penalty}) must be 0 or more; 0 gives short summaries"

@@ -6,6 +6,12 @@ from enum import Enum
 
 from summarizer.errors import UserError
 
+# Configs come from strangers, too, and no model has so much.
+_MOST_LAYERS = 1000
+_LARGEST_SIZE = 1 << 20
+
+_SITES = ("encoder_self", "decoder_self", "cross")  # the fields of AttentionSites
+
 
 class ScoreKind(Enum):
     """How much a query q cares for a key k, both of size K. Lower-case, for these are the words to type."""
@@ -169,6 +175,22 @@ class TransformerConfig:
             value_dim=_first(site.value_dim, self.value_dim, self.width // num_heads),
         )
 
+    def least_parameters(self, vocab_size: int) -> int:
+        """At least so many parameters has a model of these sizes: its large matrices, known without building it."""
+        width, sites = self.width, self.attention
+        once, layers = vocab_size * width, self.encoder_layers + self.decoder_layers
+        if self.positions in (PositionKind.learned, PositionKind.learned_per_layer):
+            once += self.max_positions * width
+        if self.pointer.enabled:
+            once += self.pointer_key_dim * width
+        attended = {
+            site: width * (shape.num_heads * (shape.key_dim + shape.value_dim) + shape.kv_heads * shape.key_dim)
+            for site, shape in ((name, self.attention_shape(getattr(sites, name))) for name in _SITES)
+        }
+        in_encoder = self.encoder_layers * attended["encoder_self"]
+        in_decoder = self.decoder_layers * (attended["decoder_self"] + attended["cross"])
+        return once + in_encoder + in_decoder + layers * 2 * width * self.feed_forward_size
+
     def require_positions(self, length: int, what: str) -> None:
         """Raise UserError if sequences of ``length``, because of the setting ``what``, are longer than can be told."""
         is_limited = self.positions in (PositionKind.learned, PositionKind.learned_per_layer)
@@ -180,18 +202,16 @@ class TransformerConfig:
 
     def validate(self) -> None:
         """Raise UserError for a value that no model can have."""
-        for name in ("width", "num_heads", "encoder_layers", "decoder_layers"):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name} ({getattr(self, name)}) must be at least 1")
+        for name in ("width", "num_heads"):
+            _require_size(f"model.{name}", getattr(self, name))
+        for name in ("encoder_layers", "decoder_layers"):
+            _require_size(f"model.{name}", getattr(self, name), _MOST_LAYERS)
         if self.width % 2:
             raise UserError(f"model.width ({self.width}) must be even: sines fill one half, cosines the other")
-        if self.max_positions < 1:
-            raise UserError(f"model.max_positions ({self.max_positions}) must be at least 1")
-        if self.feed_forward_size < 1:
-            raise UserError(f"model.feed_forward_dim ({self.feed_forward_dim}) must be at least 1")
-        if self.pointer_key_dim < 1:
-            raise UserError(f"model.pointer.key_dim ({self.pointer.key_dim}) must be at least 1")
-        for name in ("encoder_self", "decoder_self", "cross"):
+        _require_size("model.max_positions", self.max_positions)
+        _require_size("model.feed_forward_dim", self.feed_forward_size, 4 * _LARGEST_SIZE)
+        _require_size("model.pointer.key_dim", self.pointer_key_dim)
+        for name in _SITES:
             self._validate_site(name, getattr(self.attention, name))
         for name in ("dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
@@ -200,8 +220,7 @@ class TransformerConfig:
     def _validate_site(self, name: str, site: AttentionConfig) -> None:
         heads_key = "model.num_heads" if site.num_heads is None else f"model.attention.{name}.num_heads"
         num_heads = _first(site.num_heads, self.num_heads)
-        if num_heads < 1:
-            raise UserError(f"{heads_key} ({num_heads}) must be at least 1")
+        _require_size(heads_key, num_heads)
         has_sizes = all(_first(getattr(site, key), getattr(self, key), 0) for key in ("key_dim", "value_dim"))
         if self.width % num_heads and not has_sizes:
             even_multiple = math.lcm(2, num_heads)
@@ -212,9 +231,8 @@ class TransformerConfig:
             )
         shape = self.attention_shape(site)
         for key in ("key_dim", "value_dim"):
-            if getattr(shape, key) < 1:
-                where = f"model.{key}" if getattr(site, key) is None else f"model.attention.{name}.{key}"
-                raise UserError(f"{where} ({getattr(shape, key)}) must be at least 1")
+            where = f"model.{key}" if getattr(site, key) is None else f"model.attention.{name}.{key}"
+            _require_size(where, getattr(shape, key))
         if shape.kv_heads < 1 or num_heads % shape.kv_heads:
             divisors = [heads for heads in range(1, num_heads + 1) if num_heads % heads == 0]
             nearest = min(divisors, key=lambda heads: abs(heads - shape.kv_heads))
@@ -227,6 +245,13 @@ class TransformerConfig:
                 f"rotary positions turn pairs, so the key size of {name} ({shape.key_dim}) must be even: "
                 f"try model.attention.{name}.key_dim={shape.key_dim + 1}"
             )
+
+
+def _require_size(name: str, value: int, most: int = _LARGEST_SIZE) -> None:
+    if value < 1:
+        raise UserError(f"{name} ({value}) must be at least 1")
+    if value > most:
+        raise UserError(f"{name} ({value}) must be at most {most:,}")
 
 
 def _first(*choices: int | None) -> int:

@@ -46,7 +46,7 @@ def _is_valid(line: str, last_step: int) -> bool:
     the whole."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     if not isinstance(record, dict) or not isinstance(record.get("step"), int):
         return False

@@ -29,6 +29,9 @@ class TrainerState:
     skipped_updates: int = 0
     skipped_in_a_row: int = 0
     stopped_early: bool = False
+    # Of what else the run is made; empty in checkpoints from before they were noted.
+    validation_data: str = ""  # fingerprint of the encoded examples that ``best_value`` is of
+    tokenizer: str = ""  # fingerprint of the tokenizer
 
     def copy(self) -> TrainerState:
         return replace(self)
@@ -40,13 +43,33 @@ class TrainerState:
     def from_plain(cls, plain: Mapping[str, Any]) -> TrainerState:
         """Raises UserError for the values of another release, or of a stranger."""
         try:
-            return cls(**{**plain, "position": Position(**plain["position"])})
+            state = cls(**{**plain, "position": Position(**plain["position"])})
         except (KeyError, TypeError) as error:
-            reason = str(error).rpartition("() ")[2]
-            raise UserError(
-                f"the checkpoint's trainer state is of another release ({reason}); its weights still serve, but the "
-                "run cannot be continued; choose another run_dir"
-            ) from error
+            raise _of_another_release(str(error).rpartition("() ")[2]) from error
+        if not state._has_right_types():
+            raise _of_another_release("its values have other types")
+        return state
+
+    def _has_right_types(self) -> bool:
+        counts = [self.step, self.position.epoch, self.position.batch, self.validated_step]
+        counts += [self.stale_validations, self.skipped_updates, self.skipped_in_a_row]
+        counts += [] if self.best_step is None else [self.best_step]
+        if not all(type(count) is int and count >= 0 for count in counts) or not isinstance(self.best_metrics, dict):
+            return False
+        numbers = [*self.best_metrics.values(), *([] if self.best_value is None else [self.best_value])]
+        texts = [self.data, self.validation_data, self.tokenizer, *self.best_metrics]
+        return (
+            all(type(number) in (int, float) for number in numbers)
+            and all(isinstance(text, str) for text in texts)
+            and isinstance(self.stopped_early, bool)
+        )
+
+
+def _of_another_release(reason: str) -> UserError:
+    return UserError(
+        f"the checkpoint's trainer state is of another release ({reason}); its weights still serve, but the "
+        "run cannot be continued; choose another run_dir"
+    )
 
 
 def model_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -64,10 +87,18 @@ def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tenso
 
 
 def restore_optimizer(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give ``optimizer`` back what :func:`optimizer_tensors` took."""
+    """Give ``optimizer`` back what :func:`optimizer_tensors` took. Raises ValueError if that was of another model."""
     parameters = dict(model.named_parameters())
+    given = {path.rpartition("/")[0] for path in tensors}
+    wanted = {
+        f"{name}/{key}": torch.Size([]) if key == "step" else parameters[name].shape
+        for name in given & parameters.keys()
+        for key in ("step", "exp_avg", "exp_avg_sq")
+    }
+    for path in sorted({*wanted, *tensors}):
+        if path not in tensors or wanted.get(path) != tensors[path].shape:
+            raise ValueError(f"the optimizer's tensors are not this model's, such as {path}")
     for path, value in tensors.items():
-        name, key = path.rsplit("/", 1)
-        parameter = parameters[name]
+        name, _, key = path.rpartition("/")
         # The step count stays where AdamW's fused kernel expects it: beside its parameter, in float32.
-        optimizer.state[parameter][key] = value.to(parameter.device, torch.float32, copy=True)
+        optimizer.state[parameters[name]][key] = value.to(parameters[name].device, torch.float32, copy=True)

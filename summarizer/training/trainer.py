@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from summarizer.checkpoint import Checkpoint, load_latest
@@ -153,27 +154,46 @@ class Trainer:
         return value < best if self.config.best_metric in BEST_IS_LOWEST else value > best
 
 
-def resume(run_dir: Path, updater: Updater, *, data: str) -> TrainerState:
+def resume(
+    run_dir: Path, updater: Updater, *, data: str, validation_data: str = "", tokenizer: str = ""
+) -> TrainerState:
     """Load the newest valid checkpoint of ``run_dir``, if there is one, into ``updater``; say where the run stands.
 
-    :param data: fingerprint of the training examples.
-    :raises UserError: the checkpoint is of another model or of other examples.
+    :param data: fingerprint of the training examples; the others are of what their names say.
+    :raises UserError: the checkpoint is of another model, or of other examples or another tokenizer.
     """
+    fresh = TrainerState(data=data, validation_data=validation_data, tokenizer=tokenizer)
     checkpoint: Checkpoint | None = load_latest(run_dir)
     if checkpoint is None:
-        return TrainerState(data=data)
-    state = TrainerState.from_plain(checkpoint.trainer_state["state"])
-    if state.data != data:
-        raise UserError(
-            f"run_dir ({run_dir}) holds a run on other training examples than those that data names now: "
-            "bring the files back as they were to continue it, or choose another run_dir"
-        )
+        return fresh
     try:
+        state = TrainerState.from_plain(checkpoint.trainer_state["state"])
+        _require_same_origin(run_dir, state, fresh)
         updater.model.load_weights(checkpoint.model)
-    except ValueError as error:
+        restore_optimizer(updater.model, updater.optimizer, checkpoint.trainer_tensors)
+        if checkpoint.trainer_state["scaler"]:  # only a run in fp16 has one
+            updater.scaler.load_state_dict(checkpoint.trainer_state["scaler"])
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{checkpoint.path} is of another run: {error}; remove it, or choose another run_dir"
         ) from error
-    restore_optimizer(updater.model, updater.optimizer, checkpoint.trainer_tensors)
-    updater.scaler.load_state_dict(checkpoint.trainer_state["scaler"])
-    return state
+    return replace(state, validation_data=validation_data, tokenizer=tokenizer)
+
+
+def _require_same_origin(run_dir: Path, before: TrainerState, now: TrainerState) -> None:
+    """Refuse to continue a run whose files have changed since, though its settings are the same."""
+    named = {
+        "training examples": (before.data, now.data),
+        "validation examples": (before.validation_data, now.validation_data),
+        "the tokenizer": (before.tokenizer, now.tokenizer),
+    }
+    changed = [
+        f"the hash of {name} was {old[:8]} and is {new[:8]}" for name, (old, new) in named.items() if old and old != new
+    ]
+    if changed:
+        raise UserError(
+            f"run_dir ({run_dir}) holds a run made of other files than those that data and tokenizer name now "
+            f"({'; '.join(changed)}): bring them back as they were to continue it, or choose another run_dir"
+        )

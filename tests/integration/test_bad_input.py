@@ -244,6 +244,13 @@ INPUTS = {
     ),
     "a broken line": (["input=in.jsonl"], b'{"document": "Words."}\n{oops', ["in.jsonl:2", "JSON"]),
     "a missing key": (["input=in.jsonl"], b'{"text": "Words."}', ["in.jsonl:1", "document", "text", "column="]),
+    "a line of brackets": (["input=in.jsonl"], b"[" * 100_000, ["in.jsonl:1", "JSON"]),
+    "half a character": (["input=in.jsonl"], b'{"document": "half \\ud83d"}', ["in.jsonl:1", "surrogate", "document"]),
+    "half a character in a name": (
+        ["input=in.jsonl"],
+        b'{"id": "\\ud83d", "document": "Words."}',
+        ["in.jsonl:1", "surrogate", "id"],
+    ),
     "two inputs": (["text=Words.", "input=in.txt"], b"Words.", ["text", "input (in.txt)", "leave one out"]),
     "an output that is a folder": (["text=Words.", "output=."], None, ["output (.)", "must be a file"]),
     "attention in another form": (["text=Words.", "attention=a.gif"], None, ["attention (a.gif)", ".html or .png"]),

@@ -266,6 +266,18 @@ def test_documents_shared_by_two_splits_are_counted(tmp_path: Path) -> None:
     assert count_shared_documents(train, train) == len(EXAMPLES)
 
 
+def test_repeated_ids_and_summaries_that_shorten_nothing_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "_CHUNK", 2)
+    ids = ["a", "b", "a", "c", "a", ""]
+    report = encode(
+        tmp_path, FakeSplit([Example(id, f"text {id}", f"text {id}" if id == "a" else "s") for id in ids])
+    ).report
+    assert (report.repeated_ids, report.unshortened) == (2, 3)
+    assert (encode(tmp_path).report.repeated_ids, encode(tmp_path).report.unshortened) == (0, 0)
+
+
 def test_document_hashes_are_the_same_on_every_machine(tmp_path: Path) -> None:
     dataset = encode(tmp_path)
     digest = hashlib.blake2b(EXAMPLES[0].document.encode(), digest_size=8).digest()

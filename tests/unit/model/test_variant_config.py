@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from summarizer.errors import UserError
-from summarizer.model.config import AttentionConfig, AttentionSites, PositionKind, TransformerConfig
+from summarizer.model.config import (
+    AttentionConfig,
+    AttentionSites,
+    FeedForwardKind,
+    PointerConfig,
+    PositionKind,
+    TransformerConfig,
+)
+from summarizer.model.transformer import Transformer
 
 SITES = ("encoder_self", "decoder_self", "cross")
 
@@ -121,3 +129,28 @@ def test_only_learned_positions_run_out_and_the_proposal_is_enough(kind: Positio
     )
     assert accept_proposal(config, str(refused.value)) == 101
     config.require_positions(101, "what")
+
+
+LARGE: list[dict[str, Any]] = [
+    {},
+    {"positions": PositionKind.learned, "max_positions": 3000},
+    {"positions": PositionKind.learned_per_layer, "max_positions": 300},
+    {"feed_forward_dim": 3000},
+    {"encoder_layers": 9},
+    {"key_dim": 300, "value_dim": 20},
+    {"value_dim": 300},
+    {"pointer": PointerConfig(enabled=True, key_dim=3000)},
+    {"attention": at(("cross",), num_heads=64, key_dim=100, value_dim=2, kv_heads=1)},
+    {"attention": at(("encoder_self",), value_dim=1000)},
+    {"tie_embeddings": False},
+    {"positions": PositionKind.relative_bias, "feed_forward": FeedForwardKind.swiglu},
+]
+
+
+@pytest.mark.parametrize("sizes", LARGE, ids=lambda sizes: ", ".join(sizes))
+def test_the_least_number_of_parameters_is_below_the_true_one_and_near(sizes: dict[str, Any]) -> None:
+    """It guards the memory against configs from strangers: too high, it refuses honest ones; too low, it is no use."""
+    config = TransformerConfig(**{"width": 32, "num_heads": 4, "encoder_layers": 2, "decoder_layers": 2, **sizes})
+    config.validate()
+    true = Transformer(config, vocab_size=100).num_parameters
+    assert true / 4 < config.least_parameters(100) <= true

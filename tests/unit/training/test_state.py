@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -122,3 +123,52 @@ def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def assert_same_bits(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert actual.keys() == expected.keys()
     assert [name for name in actual if not torch.equal(actual[name], expected[name])] == []
+
+
+FOREIGN: dict[str, dict[str, Any]] = {
+    "another entry": {"hooks": ["os.system"]},
+    "no data": {"data": None},
+    "a step of text": {"step": "1"},
+    "a step that is a truth": {"step": True},
+    "a negative step": {"step": -1},
+    "no position": {"position": None},
+    "a negative position": {"position": {"epoch": -1, "batch": 0}},
+    "a position of its own": {"position": {"epoch": 0, "batch": 0, "then": 1}},
+    "a fraction for a step": {"best_step": 1.5},
+    "text for a value": {"best_value": "1"},
+    "metrics of text": {"best_metrics": {"loss": "x"}},
+    "a list of metrics": {"best_metrics": []},
+    "a number for a truth": {"stopped_early": 1},
+    "a list for a tokenizer": {"tokenizer": ["a"]},
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_a_state_that_nobody_saved_is_refused(case: str) -> None:
+    with pytest.raises(UserError, match="trainer state is of another release"):
+        TrainerState.from_plain({**TrainerState(data="a").to_plain(), **FOREIGN[case]})
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"source_embedding.weight/exp_avg": None}, "source_embedding.weight/exp_avg"),
+        ({"source_embedding.weight/exp_avg": torch.zeros(3)}, "source_embedding.weight/exp_avg"),
+        ({"source_embedding.weight/step": torch.zeros(3)}, "source_embedding.weight/step"),
+        ({"source_embedding.weight/hook": torch.zeros(())}, "source_embedding.weight/hook"),
+        ({"no.such.weight/step": torch.zeros(())}, "no.such.weight/step"),
+        ({"step": torch.zeros(())}, "step"),
+    ],
+)
+def test_optimizer_tensors_of_another_model_are_refused(
+    change: dict[str, Tensor | None],
+    path: str,
+    make_model: Callable[..., Transformer],
+    make_batch: Callable[..., Batch],
+    make_updater: Callable[..., Updater],
+) -> None:
+    update = make_updater(make_model())
+    update(1, [make_batch(LENGTHS)])
+    tensors = {name: value for name, value in {**tensors_of(update), **change}.items() if value is not None}
+    with pytest.raises(ValueError, match=f"not this model's, such as {path}$"):
+        restore_optimizer(update.model, update.optimizer, tensors)
