@@ -18,6 +18,11 @@ settings.register_profile("summarizer", deadline=None)  # a busy machine is no f
 settings.load_profile("summarizer")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if "gpu" in item.keywords and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
 @pytest.fixture(autouse=True)
 def package_logger() -> Iterator[logging.Logger]:
     """The package's logger, put back afterwards: a command configures it, which would blind ``caplog``."""
