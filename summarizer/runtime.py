@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -212,6 +212,22 @@ class _ConsoleHandler(logging.Handler):
             self.handleError(record)
 
 
+class _LogFile(logging.FileHandler):
+    """A file that is written as long as that works. The first failure is told, and is the last try."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class calls it so
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self.addFilter(lambda record: False)
+        logger.warning("%s is no longer written: %s", self.baseFilename, error.strerror)
+
+    def close(self) -> None:
+        with suppress(OSError):  # of what was told before
+            super().close()
+
+
 class _ConsoleFormatter(logging.Formatter):
     """Plain text; the level in front only where it is a warning or worse."""
 
@@ -222,7 +238,7 @@ class _ConsoleFormatter(logging.Formatter):
 
 def _open_log(path: Path) -> logging.Handler:
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _LogFile(path, encoding="utf-8")
     except OSError as reason:
         raise UserError(f"{path} cannot be written: {reason.strerror}; choose another run_dir") from reason
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -4,7 +4,14 @@ Plain data only: safetensors and JSON, so that loading a run from a stranger exe
 """
 
 from summarizer.checkpoint.examination import Examination, examine_checkpoints
-from summarizer.checkpoint.files import RunLock, lock_holder, write_bytes_atomically, write_text_atomically
+from summarizer.checkpoint.files import (
+    RunLock,
+    ScratchFolder,
+    lock_holder,
+    remove_abandoned,
+    write_bytes_atomically,
+    write_text_atomically,
+)
 from summarizer.checkpoint.format import (
     FORMAT_VERSION,
     JSON,
@@ -41,6 +48,7 @@ __all__ = [
     "NewerFormatError",
     "NonFiniteError",
     "RunLock",
+    "ScratchFolder",
     "clean_temporary",
     "examine_checkpoints",
     "list_checkpoints",
@@ -52,6 +60,7 @@ __all__ = [
     "prune",
     "read_best",
     "refuse_ways_out",
+    "remove_abandoned",
     "require_run_folder",
     "save_checkpoint",
     "write_best",

@@ -6,12 +6,14 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from summarizer.errors import UserError
 
@@ -81,12 +83,60 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(path)
 
 
+class ScratchFolder:
+    """A new folder in ``parent`` to write into; what has not been renamed away at the end vanishes.
+
+    The kernel's lock on it ends with the process, in any way: so :func:`remove_abandoned` can tell a folder that
+    a killed process left from one in use.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        """Raises OSError when it cannot be made."""
+        parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as locks:
+            # Until the folder is locked, nobody shall take it for abandoned. Where a file system has no locks for
+            # folders, nobody can tell, and nothing is removed.
+            with suppress(OSError):
+                locks.enter_context(_locked(parent))
+            self._folder = Path(tempfile.mkdtemp(dir=parent, prefix=TEMPORARY_PREFIX))
+            self._lock = ExitStack()
+            with suppress(OSError):
+                self._lock.enter_context(_locked(self._folder))
+
+    def __enter__(self) -> Path:
+        return self._folder
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.close()
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the scratch folders in ``parent`` of processes that were killed; as far as that is possible."""
+    with suppress(OSError), _locked(parent):
+        for path in parent.glob(f"{TEMPORARY_PREFIX}*"):
+            with suppress(OSError), _locked(path, fcntl.LOCK_NB):
+                shutil.rmtree(path)
+
+
+@contextmanager
+def _locked(folder: Path, options: int = 0) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | options)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class RunLock:
     """Holds a run folder for this process: ``with RunLock(run_dir): ...``.
 
     The lock is the kernel's (``flock``), not the presence of a file: it ends with the process, in any way.
-    Data loader workers inherit it and outlive a killed parent for a moment, hence ``wait_seconds``.
+    Processes that this one forks do not hold it: data loader workers outlive a killed parent by seconds.
     """
+
+    _held: ClassVar[set[int]] = set()  # descriptors
 
     def __init__(self, run_dir: Path, *, wait_seconds: float = 1.0) -> None:
         self._run_dir = run_dir
@@ -98,6 +148,7 @@ class RunLock:
         with explaining_write_errors(self._run_dir):
             self._run_dir.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._run_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self._held.add(self._descriptor)
             try:
                 self._acquire(self._descriptor)
             except BaseException:
@@ -124,9 +175,19 @@ class RunLock:
         os.pwrite(descriptor, f"process {os.getpid()} since {since}\n".encode(), 0)
 
     def _release(self) -> None:
-        if self._descriptor is not None:
+        if self._descriptor in self._held:  # and not given up by a fork
+            self._held.remove(self._descriptor)
             os.close(self._descriptor)
-            self._descriptor = None
+        self._descriptor = None
+
+    @classmethod
+    def give_up(cls) -> None:
+        """Close what this process inherited; its parent's lock stays."""
+        while cls._held:
+            os.close(cls._held.pop())
+
+
+os.register_at_fork(after_in_child=RunLock.give_up)
 
 
 def lock_holder(run_dir: Path) -> str | None:

@@ -25,6 +25,7 @@ from summarizer.checkpoint.format import (
     Manifest,
     ModelWeights,
     NewerFormatError,
+    checkpoint_folder,
     checksum,
 )
 
@@ -69,6 +70,8 @@ def read_manifest(path: Path) -> Manifest:
         )
     if version != FORMAT_VERSION or not _is_complete(content):
         _refuse(manifest_path, "it is no manifest of a checkpoint")
+    if path.name.startswith("step-") and path.name != checkpoint_folder(path, content["step"]).name:
+        _refuse(manifest_path, f"it is that of step {content['step']}")
     # Nothing but these three names is ever opened, so that a manifest cannot point outside its folder.
     for name in sorted(MEMBER_FILES ^ content["files"].keys()):
         fault = "does not list" if name in MEMBER_FILES else "lists the foreign file"

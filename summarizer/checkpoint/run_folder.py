@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -79,14 +79,17 @@ def step_of(path: Path) -> int:
     return int(match[1])
 
 
-def load_latest(run_dir: Path) -> Checkpoint | None:
+def load_latest(run_dir: Path, find_fault: Callable[[Checkpoint], None] = lambda checkpoint: None) -> Checkpoint | None:
     """The newest checkpoint that is whole, or None if the run has none yet; a warning for each one skipped.
 
-    Raises CheckpointError if all are damaged, or if a later release wrote the newest.
+    :param find_fault: raises CheckpointError for a checkpoint that is whole, and yet not to be used.
+    :raises CheckpointError: all are damaged, or a later release wrote the newest.
     """
     for path in reversed(list_checkpoints(run_dir)):
         try:
-            return load_checkpoint(path)
+            checkpoint = load_checkpoint(path)
+            find_fault(checkpoint)
+            return checkpoint
         except NewerFormatError:
             raise
         except CheckpointError as error:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from summarizer.checkpoint import write_bytes_atomically
+from summarizer.checkpoint import ScratchFolder, remove_abandoned
+from summarizer.checkpoint.files import explaining_write_errors, write_synced
 from summarizer.data.config import DataConfig
 from summarizer.data.encoding import EncodedDataset, count_shared_documents, encode_split
 from summarizer.data.sources import Split, open_split
@@ -60,12 +61,20 @@ def obtain_tokenizer(config: TokenizerConfig, train: Split, cache_dir: Path) -> 
         return Tokenizer.load(config.path)
     decisive = json.dumps([train.content_hash(), asdict(config)], default=str, sort_keys=True)
     path = cache_dir / "tokenizers" / f"{hashlib.sha256(decisive.encode()).hexdigest()[:32]}.model"
+    remove_abandoned(path.parent)
     if path.exists():
         return Tokenizer.load(path)
     logger.info("training a tokenizer of %d pieces on the %s split", config.vocab_size, train.name)
     tokenizer = Tokenizer.train(_texts(train), config)
-    write_bytes_atomically(path, tokenizer.to_bytes())
+    _keep(tokenizer, path)
     return tokenizer
+
+
+def _keep(tokenizer: Tokenizer, path: Path) -> None:
+    """Write the file of the cache whole or not at all; not even a kill leaves a part of it there for long."""
+    with explaining_write_errors(path), ScratchFolder(path.parent) as scratch:
+        write_synced(scratch / path.name, tokenizer.to_bytes())
+        (scratch / path.name).replace(path)
 
 
 def _texts(split: Split) -> Iterator[str]:

@@ -93,6 +93,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
         data=data.train.fingerprint,
         validation_data=data.validation.fingerprint,
         tokenizer=data.tokenizer.fingerprint,
+        settings=_decisive_settings(config),
     )
     # Only now: what is refused above must not become what the run folder says of itself.
     write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
@@ -107,6 +108,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
         run_dir,
         max_steps=config.training.max_steps,
         start_step=state.step,
+        validated_step=state.validated_step,
         log_every=config.training.log_every,
     )
     with reporter:
@@ -209,17 +211,21 @@ def _require_same_run(run_dir: Path, config: TrainConfig) -> None:
     refuse_ways_out(run_dir)
     if not (run_dir / CONFIG_FILE).exists():
         return
-    before, now = flat_settings(from_yaml(run_dir / CONFIG_FILE)), flat_settings(config)
+    before, now = _decisive_settings(from_yaml(run_dir / CONFIG_FILE)), _decisive_settings(config)
     changed = [
         f"{key} was {before.get(key)} and is {now.get(key)}"
         for key in sorted({*before, *now})
-        if before.get(key) != now.get(key) and not key.startswith(_HARMLESS)
+        if before.get(key) != now.get(key)
     ]
     if changed:
         raise UserError(
             f"run_dir ({run_dir}) holds a run with other settings ({'; '.join(changed)}): "
             "repeat its settings to continue it, or choose another run_dir"
         )
+
+
+def _decisive_settings(config: TrainConfig) -> dict[str, str | int | float | bool]:
+    return {key: value for key, value in flat_settings(config).items() if not key.startswith(_HARMLESS)}
 
 
 def _require_same_tokenizer(run_dir: Path, tokenizer: Tokenizer) -> None:

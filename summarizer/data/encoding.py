@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from summarizer.checkpoint import ScratchFolder, remove_abandoned
 from summarizer.data.example import EncodedExample, Example
 from summarizer.data.sources import ReadReport
 from summarizer.errors import UserError
@@ -116,15 +116,14 @@ def encode_split(
     assert min(max_source_tokens, max_target_tokens) >= 2, "no room for a token and the end token"
     fingerprint = _fingerprint(split, tokenizer, max_source_tokens, max_target_tokens)
     folder = cache_dir.absolute() / "encoded" / fingerprint
+    remove_abandoned(folder.parent)
     cached = _open_cached(folder)
     if cached is not None:
         return cached
     with _explaining_disk_errors(cache_dir):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # A sibling of the final folder, so that renaming is atomic; it vanishes with any exception.
-        scratch = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-")
-    with scratch as scratch_name:
-        writing = Path(scratch_name) / "dataset"
+        scratch = ScratchFolder(folder.parent)  # a sibling of the final folder, so that renaming is atomic
+    with scratch as scratch_folder:
+        writing = scratch_folder / "dataset"
         writer = _Writer(writing, tokenizer, max_source_tokens, max_target_tokens)
         writer.write(split, cache_dir)
         with _explaining_disk_errors(cache_dir):

@@ -86,7 +86,7 @@ class BatchLoader:
             sampler=plan,
             num_workers=self._num_workers,
             pin_memory=self._pin_memory,
-            worker_init_fn=_ignore_interrupt,
+            worker_init_fn=_leave_stopping_to_parent,
             generator=torch.Generator(),  # its own, so that reading leaves the global random state alone
         )
 
@@ -109,6 +109,10 @@ class _Collated(Dataset[tuple[Batch, Position]]):
         return batch, following
 
 
-def _ignore_interrupt(worker_id: int) -> None:
-    """Ctrl-C is for the main process, which stops its workers in order."""
+def _leave_stopping_to_parent(worker_id: int) -> None:
+    """Ctrl-C, and the SIGTERM that schedulers send to all, are for the main process, which stops its workers in order.
+
+    A second SIGTERM is final here as it is there.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))

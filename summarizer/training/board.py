@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import string
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Board:
     def __init__(self, folder: Path, *, start_step: int) -> None:
         self.folder = folder
         self.purge_step = start_step + 1 if start_step > 0 else 0
+        threading.excepthook = _leave_to_main_thread
         self._run = SummaryWriter(str(folder), purge_step=self.purge_step)
         self._baselines: dict[str, SummaryWriter] = {}
 
@@ -74,6 +76,12 @@ def by_baseline(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
         owner, _, name = path.rpartition("/")
         owners.setdefault(owner, {})[name] = value
     return owners
+
+
+def _leave_to_main_thread(arguments: threading.ExceptHookArgs) -> None:
+    """No traceback of what TensorBoard's writing threads meet: the next call here raises it, and that is told."""
+    if not type(arguments.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(arguments)
 
 
 def _add_scalars(writer: SummaryWriter, group: str, step: int, values: Mapping[str, float]) -> None:

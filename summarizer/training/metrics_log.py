@@ -14,10 +14,12 @@ class MetricsLog:
 
     :param start_step: last finished update of a run that resumes. Records of later ones, which will be done
         again, leave the file; 0 empties it.
+    :param validated_step: the same of validations, one of which may be due at ``start_step``.
     """
 
-    def __init__(self, path: Path, *, start_step: int) -> None:
-        kept = _records_until(start_step, path) if start_step > 0 and path.exists() else []
+    def __init__(self, path: Path, *, start_step: int, validated_step: int | None = None) -> None:
+        validated_step = start_step if validated_step is None else validated_step
+        kept = _records_until(start_step, validated_step, path) if start_step > 0 and path.exists() else []
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".new")
         unfinished.write_text("".join(kept), encoding="utf-8")
@@ -35,13 +37,13 @@ class MetricsLog:
         self._file.close()
 
 
-def _records_until(step: int, path: Path) -> list[str]:
+def _records_until(step: int, validated_step: int, path: Path) -> list[str]:
     """The lines of ``path`` that a run continuing after ``step`` still stands by."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    return [f"{line}\n" for line in lines if _is_valid(line, step)]
+    return [f"{line}\n" for line in lines if _is_valid(line, step, validated_step)]
 
 
-def _is_valid(line: str, last_step: int) -> bool:
+def _is_valid(line: str, last_step: int, validated_step: int) -> bool:
     """A killed run may have left half a line, a failing disk anything; and what a run said of its whole is no longer
     the whole."""
     try:
@@ -50,4 +52,5 @@ def _is_valid(line: str, last_step: int) -> bool:
         return False
     if not isinstance(record, dict) or not isinstance(record.get("step"), int):
         return False
-    return bool(record["step"] <= last_step) and "whole_run" not in record
+    last = validated_step if "validation" in record else last_step
+    return bool(record["step"] <= last) and "whole_run" not in record

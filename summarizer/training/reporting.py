@@ -29,17 +29,23 @@ class Reporter:
     Use as a context manager; leaving it writes what is still unwritten.
 
     :param start_step: last finished update of a run that resumes. Reports of later ones are withdrawn.
+    :param validated_step: the update whose validation is the last one done; without it, that of ``start_step`` is.
     :param log_every: updates whose averages make one point of the curves.
     """
 
-    def __init__(self, run_dir: Path, *, max_steps: int, start_step: int, log_every: int) -> None:
+    def __init__(
+        self, run_dir: Path, *, max_steps: int, start_step: int, log_every: int, validated_step: int | None = None
+    ) -> None:
         self.max_steps = max_steps
         self.log_every = log_every
         self.last_step = start_step
         self._window = Window()
         self._stopwatch = Stopwatch()
-        self._progress = Progress(max_steps=max_steps, start_step=start_step)
-        self._log = _Outlet("metrics.jsonl", lambda: MetricsLog(run_dir / "metrics.jsonl", start_step=start_step))
+        self._progress = _Outlet("the progress", lambda: Progress(max_steps=max_steps, start_step=start_step))
+        self._log = _Outlet(
+            "metrics.jsonl",
+            lambda: MetricsLog(run_dir / "metrics.jsonl", start_step=start_step, validated_step=validated_step),
+        )
         self._board = _Outlet("TensorBoard", lambda: Board(run_dir / "tensorboard", start_step=start_step))
 
     def __enter__(self) -> Reporter:
@@ -50,7 +56,7 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._write_window()
-        self._progress.close()
+        self._progress.use(Progress.close)
         self._log.use(MetricsLog.close)
         self._board.use(Board.close)
 
@@ -59,7 +65,8 @@ class Reporter:
         self.last_step = report.step
         self._window.add(report)
         tokens_per_second = self._window.real_tokens / max(self._stopwatch.seconds, 1e-9)
-        self._progress.update(report.step, loss=self._window.loss, tokens_per_second=tokens_per_second)
+        loss = self._window.loss
+        self._progress.use(lambda shown: shown.update(report.step, loss=loss, tokens_per_second=tokens_per_second))
         if report.step % self.log_every == 0 or report.step == self.max_steps:
             self._write_window()
 
@@ -70,7 +77,7 @@ class Reporter:
             yield
 
     def validation(self, step: int, validation: Validation) -> None:
-        self._progress.say(f"step {step}  validation {_described(validation.metrics)}")
+        self._progress.use(lambda shown: shown.say(f"step {step}  validation {_described(validation.metrics)}"))
         self._log.use(lambda log: log.write(step, "validation", validation.metrics))
         self._board.use(lambda board: board.validation(step, validation))
 

@@ -32,6 +32,8 @@ class TrainerState:
     # Of what else the run is made; empty in checkpoints from before they were noted.
     validation_data: str = ""  # fingerprint of the encoded examples that ``best_value`` is of
     tokenizer: str = ""  # fingerprint of the tokenizer
+    # Those that make the run what it is, by dotted name; empty in checkpoints from before they were noted.
+    settings: dict[str, str | int | float | bool] = field(default_factory=dict)
 
     def copy(self) -> TrainerState:
         return replace(self)

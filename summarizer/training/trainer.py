@@ -7,9 +7,10 @@ import math
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from summarizer.checkpoint import Checkpoint, load_latest
+from summarizer.checkpoint import Checkpoint, CheckpointError, load_latest
 from summarizer.data.batch import Batch
 from summarizer.data.loader import BatchLoader
 from summarizer.errors import UserError
@@ -22,6 +23,8 @@ from summarizer.training.step import StepReport, Updater
 from summarizer.training.validation import Validate, Validation, ValidationStopped
 
 logger = logging.getLogger(__name__)
+
+Settings = dict[str, str | int | float | bool]
 
 
 class Trainer:
@@ -155,15 +158,22 @@ class Trainer:
 
 
 def resume(
-    run_dir: Path, updater: Updater, *, data: str, validation_data: str = "", tokenizer: str = ""
+    run_dir: Path,
+    updater: Updater,
+    *,
+    data: str,
+    validation_data: str = "",
+    tokenizer: str = "",
+    settings: Settings | None = None,
 ) -> TrainerState:
     """Load the newest valid checkpoint of ``run_dir``, if there is one, into ``updater``; say where the run stands.
 
     :param data: fingerprint of the training examples; the others are of what their names say.
+    :param settings: of this run; a checkpoint of a run with others is skipped.
     :raises UserError: the checkpoint is of another model, or of other examples or another tokenizer.
     """
-    fresh = TrainerState(data=data, validation_data=validation_data, tokenizer=tokenizer)
-    checkpoint: Checkpoint | None = load_latest(run_dir)
+    fresh = TrainerState(data=data, validation_data=validation_data, tokenizer=tokenizer, settings=dict(settings or {}))
+    checkpoint: Checkpoint | None = load_latest(run_dir, partial(_require_same_settings, fresh.settings))
     if checkpoint is None:
         return fresh
     try:
@@ -179,7 +189,7 @@ def resume(
         raise UserError(
             f"{checkpoint.path} is of another run: {error}; remove it, or choose another run_dir"
         ) from error
-    return replace(state, validation_data=validation_data, tokenizer=tokenizer)
+    return replace(state, validation_data=validation_data, tokenizer=tokenizer, settings=fresh.settings)
 
 
 def _require_same_origin(run_dir: Path, before: TrainerState, now: TrainerState) -> None:
@@ -197,3 +207,15 @@ def _require_same_origin(run_dir: Path, before: TrainerState, now: TrainerState)
             f"run_dir ({run_dir}) holds a run made of other files than those that data and tokenizer name now "
             f"({'; '.join(changed)}): bring them back as they were to continue it, or choose another run_dir"
         )
+
+
+def _require_same_settings(settings: Settings, checkpoint: Checkpoint) -> None:
+    """A setting that only one of two releases knows is no difference."""
+    state = checkpoint.trainer_state.get("state")
+    noted = state.get("settings") if isinstance(state, dict) else None
+    if not isinstance(noted, dict):
+        return
+    names = sorted(noted.keys() & settings.keys())
+    changed = [f"{name} was {noted[name]} and is {settings[name]}" for name in names if noted[name] != settings[name]]
+    if changed:
+        raise CheckpointError(f"{checkpoint.path} is of another run ({'; '.join(changed)}); remove it")

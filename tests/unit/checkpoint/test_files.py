@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,49 @@ def test_a_run_folder_belongs_to_one_process_until_that_is_killed(tmp_path: Path
             holder.kill()
     with ckpt.RunLock(tmp_path / "run", wait_seconds=0):
         assert f"process {os.getpid()} " in (tmp_path / "run" / ".lock").read_text()
+
+
+def test_a_forked_process_does_not_keep_the_lock_of_its_parent(tmp_path: Path) -> None:
+    """Data loader workers are such processes, and outlive a training that is killed by seconds."""
+    with ExitStack() as processes:
+        with ckpt.RunLock(tmp_path):
+            processes.enter_context(forked(lambda: time.sleep(60)))
+        with ckpt.RunLock(tmp_path):
+            pass
+
+
+def test_of_scratch_folders_only_the_abandoned_are_removed(tmp_path: Path) -> None:
+    def write_for_ever() -> None:
+        with ckpt.ScratchFolder(tmp_path) as scratch:
+            (scratch / "half").touch()
+            time.sleep(60)
+
+    with ckpt.ScratchFolder(tmp_path) as mine, forked(write_for_ever) as kill:
+        while not list(tmp_path.glob("*/half")):
+            time.sleep(0.01)
+        ckpt.remove_abandoned(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2, "both are in use"
+        kill()
+        ckpt.remove_abandoned(tmp_path)
+        assert list(tmp_path.iterdir()) == [mine]
+    assert list(tmp_path.iterdir()) == []
+    ckpt.remove_abandoned(tmp_path / "none")
+
+
+@contextmanager
+def forked(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """A process that works beside this one. Killed at the end, or when that is called for."""
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+
+    def kill() -> None:
+        process.kill()
+        process.join()
+
+    try:
+        yield kill
+    finally:
+        kill()
 
 
 def test_a_lock_is_free_after_its_block_even_if_that_failed(tmp_path: Path) -> None:

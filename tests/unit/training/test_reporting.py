@@ -272,3 +272,13 @@ def test_the_validation_line_shows_points_beside_the_baseline(
     captured = capsys.readouterr()
     assert line in captured.err
     assert captured.out == ""
+
+
+def test_a_validation_that_will_be_done_again_is_withdrawn(tmp_path: Path) -> None:
+    """The last checkpoint is from before it: a signal cut short the first try, and a kill followed the second."""
+    train(tmp_path, 1, 4)
+    with Reporter(tmp_path, max_steps=8, start_step=4, validated_step=0, log_every=1) as reporter:
+        assert records(tmp_path, "validation") == {}
+        reporter.validation(4, VALIDATION)
+    assert list(records(tmp_path, "train")) == [2, 4]
+    assert list(records(tmp_path, "validation")) == [4]
