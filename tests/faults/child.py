@@ -33,6 +33,7 @@ class Order:
     signal_number: int = signal.SIGKILL
     before_step: tuple[int, Callable[[], None]] | None = None  # call this before that update
     folder: Path | None = None  # to work in
+    links_may_lead_out: bool = False  # of the run folder: the tests' way to a device in it
     output: Path | None = None  # standard output and error, if not a file in ``notes``
 
 
@@ -42,6 +43,8 @@ def attempt(order: Order) -> None:
     _redirect_output(order.output or order.notes / "output.txt")
     if order.folder is not None:
         os.chdir(order.folder)
+    if order.links_may_lead_out:
+        command.refuse_ways_out = lambda run_dir: None
     _note_examples(order)
     if order.count or order.kill_at is not None:
         folders = (Path(order.config.run_dir or "outputs"), Path(order.config.data.cache_dir))

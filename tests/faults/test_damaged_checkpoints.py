@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import KILLED, MakeRun, Run, tiny_config
+from harness import KILLED, MakeRun, Run, tiny_config
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from conftest import KILLED, LAST_STEP, TRAINING_EXAMPLES, MakeRun, Run
+from harness import KILLED, LAST_STEP, TRAINING_EXAMPLES, MakeRun, Run
 
 from summarizer.checkpoint import load_checkpoint, read_best
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 from child import wait_for
-from conftest import KILLED, MakeRun, Run
+from harness import KILLED, MakeRun, Run
 
 from summarizer.checkpoint import RunLock, load_latest
 

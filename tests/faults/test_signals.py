@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from child import wait_for
-from conftest import SAMPLE, MakeRun, Run
+from harness import SAMPLE, MakeRun, Run
 
 from summarizer.checkpoint import Checkpoint, load_latest
 

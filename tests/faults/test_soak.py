@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 
 import pytest
-from conftest import KILLED, MakeRun, Run
+from harness import KILLED, MakeRun, Run
 
 KILLS = int(os.environ.get("SUMMARIZER_SOAK", "0"))
 FRESH_CACHE_EVERY = 10  # attempts begin without a cache, and are killed while they make it
