@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from summarizer.checkpoint.format import (
     NewerFormatError,
     checkpoint_folder,
 )
-from summarizer.checkpoint.loading import load_checkpoint, load_weights, read_manifest
+from summarizer.checkpoint.loading import load_checkpoint, load_weights
 from summarizer.checkpoint.saving import remove_leftovers
 from summarizer.errors import UserError
 
@@ -85,6 +85,7 @@ def load_latest(run_dir: Path, find_fault: Callable[[Checkpoint], None] = lambda
     :param find_fault: raises CheckpointError for a checkpoint that is whole, and yet not to be used.
     :raises CheckpointError: all are damaged, or a later release wrote the newest.
     """
+    faults: list[CheckpointError] = []
     for path in reversed(list_checkpoints(run_dir)):
         try:
             checkpoint = load_checkpoint(path)
@@ -94,7 +95,8 @@ def load_latest(run_dir: Path, find_fault: Callable[[Checkpoint], None] = lambda
             raise
         except CheckpointError as error:
             logger.warning("skipped a checkpoint: %s", error)
-    _refuse_if_all_are_damaged(run_dir)
+            faults.append(error)
+    _refuse_if_any(run_dir, faults)
     return None
 
 
@@ -112,6 +114,7 @@ def load_model_weights(run_dir: Path, which: str | int = "best") -> ModelWeights
     candidates = list(reversed(list_checkpoints(run_dir)))
     if which == "best":
         candidates = _best_folder(run_dir) + candidates
+    faults: list[CheckpointError] = []
     for path in candidates:
         try:
             return load_weights(path)
@@ -119,7 +122,8 @@ def load_model_weights(run_dir: Path, which: str | int = "best") -> ModelWeights
             raise
         except CheckpointError as error:
             logger.warning("skipped a checkpoint: %s", error)
-    _refuse_if_all_are_damaged(run_dir)
+            faults.append(error)
+    _refuse_if_any(run_dir, faults)
     raise UserError(f"run ({run_dir}) has no checkpoint yet; train it first: python scripts/train.py run_dir={run_dir}")
 
 
@@ -205,16 +209,10 @@ def _saved_steps(run_dir: Path) -> str:
     return f"saved steps: {', '.join(steps) or 'none'}"
 
 
-def _refuse_if_all_are_damaged(run_dir: Path) -> None:
-    paths = list_checkpoints(run_dir)
-    if not paths:
-        return
-    try:
-        read_manifest(paths[-1])
-        reason = "see the warnings above"
-    except CheckpointError as error:
-        reason = str(error)
-    raise CheckpointError(
-        f"run_dir ({run_dir}) has {len(paths)} checkpoints, and none is whole ({reason}); "
-        "restore one, or start again in another run_dir"
-    )
+def _refuse_if_any(run_dir: Path, faults: Sequence[CheckpointError]) -> None:
+    """Checkpoints that cannot be used are not as if there were none."""
+    if faults:
+        raise CheckpointError(
+            f"run_dir ({run_dir}) has {len(faults)} checkpoints, and none can be used ({faults[0]}); "
+            "restore one, or start again in another run_dir"
+        )

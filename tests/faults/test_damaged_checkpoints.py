@@ -110,7 +110,7 @@ def test_without_a_valid_checkpoint_one_line_says_so_and_nothing_is_changed(copi
     best = (copied.folder / "best.json").read_bytes()
     assert copied.attempt() == 2
     (error,) = copied.errors
-    assert "has 2 checkpoints, and none is whole" in error
+    assert "has 2 checkpoints, and none can be used" in error
     assert "Traceback" not in copied.output
     assert (copied.folder / "best.json").read_bytes() == best
     assert (

@@ -22,14 +22,14 @@ from summarizer.checkpoint import Checkpoint, load_latest
 pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
-# Updates and validations of about a second, so that a signal finds them.
+# Updates of about a second and validations of several, so that a signal finds them.
 SETTINGS = shlex.split("""
-experiment=none data=local data.limit.train=200 data.limit.validation=64 data.limit.test=2 data.max_source_tokens=48
+experiment=none data=local data.limit.train=200 data.limit.validation=300 data.limit.test=2 data.max_source_tokens=48
 data.max_target_tokens=32 data.batching.max_tokens=400 tokenizer.vocab_size=350 model=tiny model.width=16
 model.num_heads=2 model.encoder_layers=1 model.decoder_layers=1 model.feed_forward_dim=16 runtime=cpu
 runtime.precision=fp32 runtime.num_threads=1 runtime.num_workers=2 training.max_steps=3 training.accumulate=100
-training.log_every=1 training.validate_every=2 training.save_every=3 validation.rouge_examples=64 decoding.beam_size=4
-decoding.max_tokens=32 decoding.max_batch_tokens=1000
+training.log_every=1 training.validate_every=2 training.save_every=3 validation.rouge_examples=300 decoding.beam_size=4
+decoding.max_tokens=32 decoding.max_batch_tokens=500
 """)
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -120,7 +120,7 @@ def test_a_second_signal_does_not_wait_for_the_update(number: int, status: int, 
 
 
 def wait_until_training(run_dir: Path, after_update: int) -> None:
-    """Until so many updates are logged; and the next thing, which takes about a second, has begun."""
+    """Until so many updates are logged; and the next thing, which takes a second or more, has begun."""
     wait_for(run_dir / "tensorboard")
     deadline = time.monotonic() + 300
     while (run_dir / "metrics.jsonl").read_text(encoding="utf-8").count('"train"') < after_update:

@@ -213,7 +213,7 @@ def test_damaged_checkpoints_are_refused(command: Command, tmp_path: Path, smoke
         content = bytearray(weights.read_bytes())
         content[-1] ^= 1
         weights.write_bytes(content)
-    assert_refused(command("generate", f"run={run_dir}", "text=Some words."), str(run_dir), "none is whole")
+    assert_refused(command("generate", f"run={run_dir}", "text=Some words."), str(run_dir), "none can be used")
 
 
 def test_a_checkpoint_of_another_model_is_refused(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:

@@ -98,6 +98,9 @@ def test_each_file_linked_or_named_exists() -> None:
 
 
 def _exists(path: str) -> bool:
+    path, _, test = path.partition("::")
+    if test:
+        return f"def {test}(" in (REPOSITORY / path).read_text(encoding="utf-8")
     return any(REPOSITORY.glob(path)) if re.search(r"[*?\[]", path) else (REPOSITORY / path).exists()
 
 

@@ -57,7 +57,7 @@ def test_without_any_whole_checkpoint_training_does_not_start_anew(
         (save(tmp_path, step) / "manifest.json").unlink()
     with pytest.raises(ckpt.CheckpointError) as error:
         ckpt.load_latest(tmp_path)
-    assert "none is whole" in one_line(error)
+    assert "none can be used" in one_line(error)
 
 
 def test_checkpoints_are_listed_by_number_without_foreign_names(tmp_path: Path, save: Save) -> None:
