@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 from summarizer.data.loader import Position
 from summarizer.errors import UserError
+
+Settings: TypeAlias = dict[str, str | int | float | bool]  # by dotted name
 
 
 @dataclass
@@ -33,7 +35,7 @@ class TrainerState:
     validation_data: str = ""  # fingerprint of the encoded examples that ``best_value`` is of
     tokenizer: str = ""  # fingerprint of the tokenizer
     # Those that make the run what it is, by dotted name; empty in checkpoints from before they were noted.
-    settings: dict[str, str | int | float | bool] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
 
     def copy(self) -> TrainerState:
         return replace(self)

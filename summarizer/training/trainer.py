@@ -18,13 +18,11 @@ from summarizer.training.config import BEST_IS_LOWEST, TrainingConfig
 from summarizer.training.interruption import Interrupted, StopRequest
 from summarizer.training.reporting import Reporter
 from summarizer.training.saving import Saver
-from summarizer.training.state import TrainerState, restore_optimizer
+from summarizer.training.state import Settings, TrainerState, restore_optimizer
 from summarizer.training.step import StepReport, Updater
 from summarizer.training.validation import Validate, Validation, ValidationStopped
 
 logger = logging.getLogger(__name__)
-
-Settings = dict[str, str | int | float | bool]
 
 
 class Trainer:
