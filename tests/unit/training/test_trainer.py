@@ -297,13 +297,23 @@ class Disk:
 
     def __init__(self, full_at: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
         self.full_at = full_at
+        self.asked: list[int] = []
         self.save = saving.save_checkpoint
         monkeypatch.setattr(saving, "save_checkpoint", self)
 
     def __call__(self, run_dir: Path, step: int, **content: Any) -> Path:
+        self.asked.append(step)
         if step in self.full_at:
             raise CheckpointError(f"step {step} cannot be written: No space left on device")
         return self.save(run_dir, step, **content)
+
+
+def test_a_step_that_is_the_best_due_and_the_last_is_written_once(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(set(), monkeypatch)
+    make_run(max_steps=4, validate_every=2, save_every=2, metrics={2: 0.5, 4: 0.1}).fit()
+    assert disk.asked == [2, 4]
 
 
 def test_a_save_that_fails_is_told_and_the_next_one_tried(
