@@ -1,0 +1,52 @@
+"""The schema of scripts/generate.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from summarizer.config.decoding import DecodingOverrides
+from summarizer.config.parts import validate_parts
+from summarizer.errors import UserError
+from summarizer.runtime import RuntimeConfig
+
+
+@dataclass(kw_only=True)
+class GenerateConfig:
+    """scripts/generate.py."""
+
+    run: str = MISSING
+    """Run folder of a training run."""
+
+    checkpoint: str = "best"
+    """Which checkpoint: best, last, or the number of a step."""
+
+    text: str | None = None
+    """One text to summarize."""
+
+    input: str | None = None
+    """File to summarize: one text (.txt), or one JSON object a line with the text in ``column`` (.jsonl)."""
+
+    column: str = "document"
+    """Key of the text in a .jsonl input."""
+
+    output: str | None = None
+    """File for the summaries; by default standard output."""
+
+    attention: str | None = None
+    """File that shows where the model looked: .html for a page to explore, .png for one picture."""
+
+    decoding: DecodingOverrides = field(default_factory=DecodingOverrides)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def validate(self) -> None:
+        """Raise UserError for the first value that cannot work."""
+        validate_parts(self)
+        if self.text is not None and self.input is not None:
+            raise UserError(f"text and input ({self.input}) are both given and only one can be: leave one out")
+        if self.attention is not None and Path(self.attention).suffix not in (".html", ".png"):
+            raise UserError(f"attention ({self.attention}) must be a file that ends in .html or .png")
+        if self.attention is not None and self.attention == self.output:
+            raise UserError(f"attention and output are one file ({self.output}) and must be two: rename one")
