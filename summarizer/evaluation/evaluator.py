@@ -13,7 +13,8 @@ from summarizer.data.example import Example
 from summarizer.errors import UserError
 from summarizer.evaluation import rouge
 from summarizer.evaluation.baselines import lead
-from summarizer.evaluation.rouge import Interval, Measure, PairScores, RougeSummary
+from summarizer.evaluation.bootstrap import Difference, Interval, Measure, RougeSummary, aggregate, f1_difference
+from summarizer.evaluation.rouge import PairScores
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -40,7 +41,7 @@ class Evaluation:
 
     model: RougeSummary
     lead: RougeSummary
-    difference: dict[str, Interval]  # by ROUGE type: F1 of the model minus F1 of lead, paired
+    difference: dict[str, Difference]  # by ROUGE type: F1 of the model minus F1 of lead, paired
     records: list[Record]  # in the order of the examples
     baseline_sentences: int
     protocol: str
@@ -135,9 +136,9 @@ def evaluate(
 
     scores = rouge.score_pairs(references, predictions, processes)
     return Evaluation(
-        model=rouge.aggregate(scores, seed=seed, resamples=resamples),
-        lead=rouge.aggregate(lead_scores, seed=seed, resamples=resamples),
-        difference=rouge.f1_difference(scores, lead_scores, seed=seed, resamples=resamples),
+        model=aggregate(scores, seed=seed, resamples=resamples),
+        lead=aggregate(lead_scores, seed=seed, resamples=resamples),
+        difference=f1_difference(scores, lead_scores, seed=seed, resamples=resamples),
         records=[
             Record(example.id, example.document, example.summary, prediction, score)
             for example, prediction, score in zip(examples, predictions, scores, strict=True)
@@ -202,7 +203,7 @@ def _measure_as_data(measure: Measure) -> dict[str, float]:
     return {"precision": measure.precision.mean, "recall": measure.recall.mean, **_f1_as_data(measure.f1)}
 
 
-def _f1_as_data(f1: Interval) -> dict[str, float]:
+def _f1_as_data(f1: Interval | Difference) -> dict[str, float]:
     return {"f1": f1.mean, "f1_low": f1.low, "f1_high": f1.high}
 
 

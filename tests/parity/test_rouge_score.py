@@ -5,6 +5,8 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from summarizer.evaluation.rouge import ROUGE_TYPES, score_pairs
@@ -18,6 +20,29 @@ def assert_same_as_package(references: list[str], predictions: list[str]) -> Non
         assert {kind: tuple(score) for kind, score in scores.items()} == {
             kind: tuple(score) for kind, score in expected.items()
         }
+
+
+def package_scores(references: list[str], prediction: str) -> dict[str, tuple[float, ...]]:
+    scores = RougeScorer(list(ROUGE_TYPES), use_stemmer=True).score_multi(references, prediction)
+    return {kind: tuple(score) for kind, score in scores.items()}
+
+
+# Few words, so that they repeat and longest subsequences tie; and any characters at all.
+few_words = st.lists(st.sampled_from(["a", "b", "c", "running", "runs", "\n", "\n\n", "Ab", "é", "-"]), max_size=40)
+texts = (
+    few_words.map(" ".join) | st.text(alphabet=st.sampled_from("ab c\nSs0İΣ\u212a\u2028\r'"), max_size=60) | st.text()
+)
+
+
+@given(texts, texts)
+def test_any_text_scores_as_in_the_package(reference: str, prediction: str) -> None:
+    assert_same_as_package([reference], [prediction])
+
+
+@given(st.lists(texts, min_size=1, max_size=4), texts)
+def test_several_references_score_as_in_the_package(references: list[str], prediction: str) -> None:
+    (ours,) = score_pairs([references], [prediction])
+    assert {kind: tuple(score) for kind, score in ours.items()} == package_scores(references, prediction)
 
 
 def random_text(rng: random.Random, alphabet: str, num_words: int) -> str:

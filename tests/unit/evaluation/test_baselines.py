@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from summarizer.errors import UserError
-from summarizer.evaluation.baselines import lead, oracle, split_sentences
+from summarizer.evaluation.baselines import lead, oracle, random_sentences
+from summarizer.evaluation.sentences import split_sentences
 
 # Each case is written with | where a sentence ends.
 CASES = [
@@ -46,6 +47,10 @@ CASES = [
     "what?!| really...",
     "it ended in 2014.| he left.",
     ". . . and so on .| he left .",
+    "天气很好。|我们走吧！|真的吗？|是的",  # noqa: RUF001
+    "他说「走吧。」|然后走了。",
+    "क्या हुआ।| वह गया।",
+    "هل هو هنا؟| نعم۔",  # noqa: RUF001
 ]
 
 
@@ -128,3 +133,48 @@ def test_the_oracle_finds_planted_sentences_and_keeps_their_order() -> None:
 
 def test_the_oracle_of_nothing_is_nothing() -> None:
     assert oracle("", "a reference") == ""
+
+
+def test_the_fast_oracle_is_the_plain_one() -> None:
+    """The same greedy search, with every choice scored by the package on the whole text."""
+    rng = random.Random(2)
+    for _ in range(40):
+        document, reference = random_pair(rng, 7)
+        sentences = split_sentences(document + " ... !")
+        chosen: list[int] = []
+        best = 0.0
+        while len(chosen) < 3:
+            choices = [sorted([*chosen, place]) for place in range(len(sentences)) if place not in chosen]
+            values = [objective(reference, "\n".join(sentences[p] for p in choice)) for choice in choices]
+            if max(values) <= best:
+                break
+            best, chosen = max(values), choices[values.index(max(values))]
+        first = list(range(3))
+        plain = max(chosen, first, key=lambda places: objective(reference, "\n".join(sentences[p] for p in places)))
+        assert oracle(document + " ... !", reference) == "\n".join(sentences[place] for place in plain)
+
+
+def test_the_oracle_of_several_references_follows_the_best() -> None:
+    document = "rain fell. the court ruled. dogs bark."
+    assert oracle(document, ["dogs bark.", "something else"], 1) == "dogs bark."
+    assert oracle(document, ["the court ruled."], 1) == oracle(document, "the court ruled.", 1)
+
+
+def test_the_oracle_reads_other_languages() -> None:
+    document = "天气很好。部长们见面。他们走了。"
+    assert oracle(document, "部长见面", 1, language="zh") == "部长们见面。"
+
+
+def test_random_sentences_depend_on_seed_and_document_alone() -> None:
+    document = " ".join(f"sentence {number} ends." for number in range(30))
+    drawn = random_sentences(document, 3, seed=1)
+    assert drawn == random_sentences(document, 3, seed=1)
+    assert len({random_sentences(document, 3, seed=seed) for seed in range(10)}) > 5
+    places = [split_sentences(document).index(sentence) for sentence in drawn.splitlines()]
+    assert places == sorted(set(places))
+    assert len(places) == 3
+
+
+def test_random_sentences_are_at_most_those_there_are() -> None:
+    assert random_sentences("one. two.", 5) == "one.\ntwo."
+    assert random_sentences("", 3) == ""

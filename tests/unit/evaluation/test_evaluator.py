@@ -9,8 +9,9 @@ import pytest
 from summarizer.data.example import Example
 from summarizer.errors import UserError
 from summarizer.evaluation.baselines import lead
+from summarizer.evaluation.bootstrap import aggregate
 from summarizer.evaluation.evaluator import Evaluation, evaluate, side_by_side
-from summarizer.evaluation.rouge import ROUGE_TYPES, aggregate, score_pairs
+from summarizer.evaluation.rouge import ROUGE_TYPES, score_pairs
 
 EXAMPLES = [
     Example(
@@ -70,7 +71,7 @@ def test_the_table_shows_the_numbers_and_fits_a_terminal(evaluation: Evaluation)
             evaluation.lead[rouge_type].f1.mean,
         ]
         shown = [float(cell) for cell in row[1:] if cell != "to"]
-        assert shown == pytest.approx([100 * number for number in [*numbers, *difference]], abs=0.0051)
+        assert shown == pytest.approx([100 * number for number in [*numbers, *difference[:3]]], abs=0.0051)
 
 
 def test_the_widest_table_still_fits_a_terminal() -> None:

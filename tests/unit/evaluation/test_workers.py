@@ -1,0 +1,49 @@
+"""Work that is shared gives what it gives alone, in the same order, and its errors."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from summarizer.errors import UserError
+from summarizer.evaluation import workers
+from summarizer.evaluation.workers import Workers
+
+
+def double(items: Sequence[int]) -> list[int]:
+    return [2 * item for item in items]
+
+
+def refuse(items: Sequence[int]) -> list[int]:
+    raise UserError("refused")
+
+
+@pytest.fixture(autouse=True)
+def shared_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_FEWEST", 10)
+    monkeypatch.setattr(workers, "_CHUNK", 4)
+
+
+@pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 200])
+def test_results_keep_the_order_of_the_items(count: int) -> None:
+    with Workers(2) as pool:
+        assert pool.map(double, range(count)) == [2 * number for number in range(count)]
+
+
+def test_processes_start_once_and_only_when_they_are_worth_it() -> None:
+    with Workers(3) as pool:
+        pool.map(double, range(9))
+        assert pool._pool is None
+        pool.map(double, range(50))
+        first = pool._pool
+        pool.map(double, range(50))
+        assert pool._pool is first is not None
+
+
+def test_an_error_of_the_work_is_raised() -> None:
+    with Workers(2) as pool, pytest.raises(UserError, match="refused"):
+        pool.map(refuse, range(100))
+
+
+def test_a_number_below_one_is_told_to_the_user() -> None:
+    with pytest.raises(UserError, match=r"processes \(0\) must be at least 1"):
+        Workers(0)
