@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -86,13 +86,41 @@ class Summarizer:
         )
         return cls(model, tokenizer, generator, config=config, step=weights.step, runtime=chosen)
 
-    def summarize(self, texts: Sequence[str], *, progress: bool = False) -> list[str]:
-        """One summary per text, its sentences separated by newlines. Raises UserError for an empty text."""
-        return [summary.text for summary in self.generate(texts, progress=progress)]
+    def with_decoding(self, decoding: DecodingOverrides) -> Summarizer:
+        """The same model, decoding as before but for these settings. Raises UserError if it cannot."""
+        search = with_overrides(self.generator.config, decoding)
+        require_fitting_search(search, self.config.model)
+        return Summarizer(
+            self.model,
+            self.tokenizer,
+            self.generator.with_config(search),
+            config=self.config,
+            step=self.step,
+            runtime=self.runtime,
+        )
 
-    def generate(self, texts: Sequence[str], *, progress: bool = False) -> list[Summary]:
-        """Like :meth:`summarize`, with each summary's score and the share of the text that was read."""
-        return self.generator.generate(texts, progress=progress)
+    def summarize(self, texts: Sequence[str], *, prefix: str = "", progress: bool = False) -> list[str]:
+        """One summary per text, its sentences separated by newlines. Raises UserError for an empty text."""
+        return [summary.text for summary in self.generate(texts, prefix=prefix, progress=progress)]
+
+    def generate(self, texts: Sequence[str], *, prefix: str = "", progress: bool = False) -> list[Summary]:
+        """Like :meth:`summarize`, with each summary's score and the share of the text that was read.
+
+        :param prefix: what every summary begins with: whole words.
+        """
+        return self.generator.generate(texts, prefix=prefix, progress=progress)
+
+    def n_best(
+        self,
+        texts: Sequence[str],
+        count: int,
+        *,
+        prefix: str = "",
+        progress: bool = False,
+        on_draft: Callable[[int, Summary], None] | None = None,
+    ) -> list[list[Summary]]:
+        """The ``count`` best summaries of each text, best first: :meth:`Generator.n_best`, which tells the rest."""
+        return self.generator.n_best(texts, count, prefix=prefix, progress=progress, on_draft=on_draft)
 
     def trace(self, summary: Summary) -> AttentionTrace:
         """Where the model looked for each token of ``summary``, which :meth:`generate` gave."""

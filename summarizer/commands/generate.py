@@ -46,8 +46,11 @@ def generate(config: GenerateConfig) -> None:
     summarizer = Summarizer.from_run(
         config.run, checkpoint=config.checkpoint, decoding=config.decoding, runtime=config.runtime
     )
-    summaries = summarizer.generate([article.text for article in articles], progress=len(articles) > 1)
-    for article, summary in zip(articles, summaries, strict=True):
+    found = summarizer.n_best(
+        [article.text for article in articles], config.n_best, prefix=config.prefix, progress=len(articles) > 1
+    )
+    best = [summaries[0] for summaries in found]
+    for article, summary in zip(articles, best, strict=True):
         if summary.tokens_read < summary.tokens_total:
             logger.warning(
                 "%s: the model reads %d tokens, so the summary is of the first %d%% of the text (%d tokens)",
@@ -56,9 +59,9 @@ def generate(config: GenerateConfig) -> None:
                 100 * summary.tokens_read // summary.tokens_total,
                 summary.tokens_total,
             )
-    _write(config, articles, summaries)
+    _write(config, articles, found)
     if config.attention is not None:
-        _write_attention(Path(config.attention), summarizer, articles, summaries)
+        _write_attention(Path(config.attention), summarizer, articles, best)
 
 
 def read_articles(config: GenerateConfig) -> list[Article]:
@@ -113,22 +116,37 @@ def _require_room_for_attention(config: GenerateConfig, articles: list[Article])
         )
 
 
-def _write(config: GenerateConfig, articles: list[Article], summaries: list[Summary]) -> None:
+def _write(config: GenerateConfig, articles: list[Article], found: list[list[Summary]]) -> None:
     many = config.input is not None and config.input.endswith(".jsonl")
     if many or (config.output or "").endswith(".jsonl"):
-        rows = [
-            {"id": article.id, "summary": summary.text, "score": summary.score}
-            for article, summary in zip(articles, summaries, strict=True)
-        ]
+        rows = [_row(article, summaries, config.n_best) for article, summaries in zip(articles, found, strict=True)]
         content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    elif config.n_best == 1:
+        content = found[0][0].text + "\n"
     else:
-        content = summaries[0].text + "\n"
+        content = "\n".join(map(_with_score, found[0]))
     if config.output is None:
         sys.stdout.write(content)
         return
     output = Path(config.output)
     write_text_atomically(output, content)
     logger.info("written to %s", output)
+
+
+def _row(article: Article, summaries: list[Summary], n_best: int) -> dict[str, object]:
+    """A line of a .jsonl output."""
+    best = summaries[0]
+    row: dict[str, object] = {"id": article.id, "summary": best.text, "score": best.score}
+    if n_best > 1:
+        row["n_best"] = [
+            {"summary": one.text, "score": one.score, "log_probability": one.log_probability} for one in summaries
+        ]
+    return row
+
+
+def _with_score(summary: Summary) -> str:
+    """One of several summaries, for people."""
+    return f"[score {summary.score:.3f}, log-probability {summary.log_probability:.2f}]\n{summary.text}\n"
 
 
 def _write_attention(file: Path, summarizer: Summarizer, articles: list[Article], summaries: list[Summary]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field, fields, make_dataclass
 from typing import TYPE_CHECKING, get_type_hints
 
-from summarizer.decoding.search import DecodingConfig
+from summarizer.decoding.config import DecodingConfig
 from summarizer.errors import UserError
 from summarizer.model.config import TransformerConfig
 

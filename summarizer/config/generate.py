@@ -35,6 +35,12 @@ class GenerateConfig:
     output: str | None = None
     """File for the summaries; by default standard output."""
 
+    n_best: int = 1
+    """Summaries of each text, best first, with their scores. Beam search has up to decoding.beam_size of them."""
+
+    prefix: str = ""
+    """What every summary begins with: whole words."""
+
     attention: str | None = None
     """File that shows where the model looked: .html for a page to explore, .png for one picture."""
 
@@ -46,6 +52,8 @@ class GenerateConfig:
         validate_parts(self)
         if self.text is not None and self.input is not None:
             raise UserError(f"text and input ({self.input}) are both given and only one can be: leave one out")
+        if self.n_best < 1:
+            raise UserError(f"n_best ({self.n_best}) must be at least 1")
         if self.attention is not None and Path(self.attention).suffix not in (".html", ".png"):
             raise UserError(f"attention ({self.attention}) must be a file that ends in .html or .png")
         if self.attention is not None and self.attention == self.output:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from summarizer.config.decoding import require_fitting_search
 from summarizer.config.parts import validate_parts
 from summarizer.data.config import DataConfig
-from summarizer.decoding.search import DecodingConfig
+from summarizer.decoding.config import DecodingConfig
 from summarizer.errors import UserError
 from summarizer.evaluation.validation import ValidationConfig
 from summarizer.model.config import TransformerConfig

@@ -5,13 +5,16 @@ B documents still searched, W beams, T generated tokens so far, V vocabulary, C 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from summarizer.decoding.config import DecodingConfig
 from summarizer.decoding.scores import TokenRules, best_attainable, length_normalized
-from summarizer.decoding.search import DecodingConfig, Hypothesis, NextToken, SpecialIds
+from summarizer.decoding.search import Draft, Hypothesis, NextToken, Observer, SpecialIds, hypothesis_of
 
 
 def beam_search(
@@ -21,15 +24,19 @@ def beam_search(
     config: DecodingConfig,
     special: SpecialIds,
     device: torch.device,
+    prefix: Sequence[int] = (),
+    observe: Observer | None = None,
 ) -> list[list[Hypothesis]]:
     """The best hypotheses of each of one or more documents, at most ``config.beam_size``, best first.
 
     A beam of 1 takes the most probable token at each step (greedy search). Hypotheses still unfinished at
     ``config.max_tokens`` are cut off there and compete by the same score. On every device, ties go to what
     finished first, then to the better parent, then to the lower id.
+
+    :param prefix: ids that every hypothesis begins with, fewer than ``config.max_tokens``.
     """
     results: list[list[Hypothesis]] = [[] for _ in range(num_documents)]
-    rules = TokenRules(config, special, device)
+    rules = TokenRules(config, special, device, prefix)
     beams = _Beams.start(num_documents, config.beam_size, device)
     finished = _Finished.none(num_documents, config.beam_size, device)
     token_BW = torch.full((num_documents, config.beam_size), special.start, device=device)
@@ -40,6 +47,9 @@ def beam_search(
             log_probability_BWV = log_probability_BWV - penalty_BW[..., None]
         candidates = _best_candidates(beams, log_probability_BWV)
         parent_BW, beams, finished = _advance(candidates, beams, finished, config, special.end)
+        if observe is not None:
+            standing = _hypotheses(_with_live(beams, finished, config), special.end)
+            observe([Draft(row, found[0]) for row, found in zip(beams.document_B.tolist(), standing, strict=True)])
         if step + 1 == config.max_tokens:
             break
         done_B = _none_can_improve(beams, finished, config)
@@ -52,7 +62,7 @@ def beam_search(
             beams, finished, parent_BW = beams.rows(staying_B), finished.rows(staying_B), parent_BW[staying_B]
         next_token.reorder(parent_BW)
         token_BW = beams.history_BWT[..., -1]
-    _collect(results, beams.document_B, _cut_off(beams, finished, config), special.end)
+    _collect(results, beams.document_B, _with_live(beams, finished, config), special.end)
     return results
 
 
@@ -194,8 +204,9 @@ def _none_can_improve(beams: _Beams, finished: _Finished, config: DecodingConfig
     return done_B
 
 
-def _cut_off(beams: _Beams, finished: _Finished, config: DecodingConfig) -> _Finished:
-    score_BW = length_normalized(beams.log_probability_BW, config.max_tokens, config.length_penalty)
+def _with_live(beams: _Beams, finished: _Finished, config: DecodingConfig) -> _Finished:
+    """What is finished, and what is live as if it were cut off now."""
+    score_BW = length_normalized(beams.log_probability_BW, beams.history_BWT.shape[-1], config.length_penalty)
     return finished.merged(beams.history_BWT, beams.log_probability_BW, score_BW)
 
 
@@ -206,11 +217,18 @@ def _take(history_BWT: Tensor, index_BC: Tensor) -> Tensor:
 
 def _collect(results: list[list[Hypothesis]], document_B: Tensor, finished: _Finished, end_id: int) -> None:
     """Put the hypotheses of each row where its document's result belongs."""
+    for document, hypotheses in zip(document_B.tolist(), _hypotheses(finished, end_id), strict=True):
+        results[document] = hypotheses
+
+
+def _hypotheses(finished: _Finished, end_id: int) -> list[list[Hypothesis]]:
+    """Those of each row, best first."""
     columns = (finished.history_BWT, finished.length_BW, finished.score_BW, finished.log_probability_BW)
-    rows = zip(document_B.tolist(), *(column.tolist() for column in columns), strict=True)
-    for document, histories, lengths, scores, log_probabilities in rows:
-        for history, length, score, log_probability in zip(histories, lengths, scores, log_probabilities, strict=True):
-            if score == -torch.inf:
-                break
-            ids = history[:length]
-            results[document].append(Hypothesis(ids[:-1] if ids[-1] == end_id else ids, score, log_probability))
+    return [
+        [
+            hypothesis_of(history[:length], score, log_probability, end_id)
+            for history, length, score, log_probability in zip(*row, strict=True)
+            if score > -math.inf
+        ]
+        for row in zip(*(column.tolist() for column in columns), strict=True)
+    ]

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from summarizer.decoding.beam import beam_search
+from summarizer.decoding.config import DecodingConfig, DecodingMethod
+from summarizer.decoding.next_token import ModelNextToken
 from summarizer.decoding.sampling import sample
-from summarizer.decoding.scores import CoveragePenalty
-from summarizer.decoding.search import DecodingConfig, DecodingMethod, Hypothesis, SpecialIds
+from summarizer.decoding.search import Draft, Hypothesis, Observer, SpecialIds
 from summarizer.errors import UserError
-from summarizer.model.cache import DecoderCache
 from summarizer.model.masks import length_mask
 from summarizer.model.mode import evaluating
 from summarizer.model.transformer import Transformer
@@ -34,39 +33,20 @@ class Summary:
     """What was generated for one document."""
 
     text: str
-    score: float  # log-probability, normalised for length
+    score: float  # log-probability, normalised for length: what summaries of one document are compared by
+    log_probability: float  # of all tokens of ``target``, less their penalties
     tokens_read: int  # of the document; fewer than tokens_total if it was too long for the model
     tokens_total: int
     source: list[int]  # ids the model read, the end id among them
-    target: list[int]  # ids it wrote, the end id among them unless the summary was cut off
+    target: list[int]  # ids it wrote, the end id among them unless the summary was cut off, or is not finished yet
 
 
-class ModelNextToken:
-    """A Transformer and its cache as the next-token function that a search calls."""
+@dataclass(frozen=True)
+class _Reading:
+    """What the model reads of a document."""
 
-    def __init__(self, model: Transformer, cache: DecoderCache, *, coverage_penalty: float = 0.0) -> None:
-        self._model = model
-        self._cache = cache
-        self._coverage = CoveragePenalty(coverage_penalty) if coverage_penalty else None
-
-    def __call__(self, token_BW: Tensor, step: int) -> Tensor:
-        return self._model.decode_step(token_BW, step, self._cache)
-
-    def penalty(self) -> Tensor | None:
-        if self._coverage is None:
-            return None
-        assert self._cache.copying is not None, "coverage is about what a pointer copies"
-        return self._coverage.charge(self._cache.copying.copied())
-
-    def reorder(self, parent_BW: Tensor) -> None:
-        self._cache.reorder(parent_BW)
-        if self._coverage is not None:
-            self._coverage.reorder(parent_BW)
-
-    def keep(self, documents_B: Tensor) -> None:
-        self._cache.keep(documents_B)
-        if self._coverage is not None:
-            self._coverage.keep(documents_B)
+    source: list[int]
+    tokens_total: int  # of the document, without the end id
 
 
 class Generator:
@@ -91,75 +71,135 @@ class Generator:
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
-        self._config = config
+        self.config = config
         self.max_source_tokens = max_source_tokens
         self._device = device
         self._autocast = autocast
+
+    def with_config(self, config: DecodingConfig) -> "Generator":
+        """The same, searching in another way. The model is shared."""
+        return Generator(
+            self._model,
+            self._tokenizer,
+            config,
+            max_source_tokens=self.max_source_tokens,
+            device=self._device,
+            autocast=self._autocast,
+        )
 
     def generate(
         self,
         documents: Sequence[str],
         *,
+        prefix: str = "",
         progress: bool = False,
         before_batch: Callable[[], None] = lambda: None,
     ) -> list[Summary]:
-        """One summary per document. ``progress`` shows a bar on standard error, if that is a terminal.
+        """One summary per document: the first that :meth:`n_best` gives.
 
-        :param before_batch: called before each batch of documents, and free to raise.
-        :raises UserError: a document holds no text.
+        :raises UserError: a document holds no text, or the prefix is too long.
         """
-        encoded = self._encode(documents)
-        sources = [[*ids[: self.max_source_tokens - 1], END_ID] for ids in encoded]
-        hypotheses: dict[int, Hypothesis] = {}
+        found = self.n_best(documents, 1, prefix=prefix, progress=progress, before_batch=before_batch)
+        return [summaries[0] for summaries in found]
+
+    def n_best(
+        self,
+        documents: Sequence[str],
+        count: int,
+        *,
+        prefix: str = "",
+        progress: bool = False,
+        before_batch: Callable[[], None] = lambda: None,
+        on_draft: Callable[[int, Summary], None] | None = None,
+    ) -> list[list[Summary]]:
+        """Up to ``count`` different hypotheses of a beam, or ``count`` samples, of each document, best score first.
+
+        :param prefix: what every summary begins with: whole words.
+        :param progress: shows a bar on standard error, if that is a terminal.
+        :param before_batch: called before each batch of documents, and free to raise.
+        :param on_draft: called after each step, for each document not yet done, with its position in ``documents``
+            and with what would be its summary if the search stopped now. Of samples, it shows the first one drawn.
+            What it raises ends the search.
+        :raises UserError: a document holds no text, the prefix is too long, or the beam is narrower than ``count``.
+        """
+        num_beams = self._beams_for(count)
+        prefix_ids = self._encode_prefix(prefix)
+        readings = self._read(documents)
+        found: dict[int, list[Summary]] = {}
         with (
             torch.inference_mode(),
             evaluating(self._model),
             self._autocast(),
-            tqdm(total=len(sources), desc="summarizing", unit="document", disable=None if progress else True) as bar,
+            tqdm(total=len(readings), desc="summarizing", unit="document", disable=None if progress else True) as bar,
         ):
-            for batch in self._batches([len(source) for source in sources]):
+            for batch in self._batches([len(reading.source) for reading in readings], num_beams):
                 before_batch()
-                found = self._search([sources[index] for index in batch])
-                hypotheses.update(zip(batch, found, strict=True))
+                observe = None if on_draft is None else self._observer(on_draft, batch, readings)
+                sources = [readings[index].source for index in batch]
+                for index, hypotheses in zip(batch, self._search(sources, num_beams, prefix_ids, observe), strict=True):
+                    best = sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)[:count]
+                    found[index] = [self._summary(readings[index], hypothesis) for hypothesis in best]
                 bar.update(len(batch))
-        return [
-            Summary(
-                text=self._tokenizer.decode(hypotheses[index].ids),
-                score=hypotheses[index].score,
-                tokens_read=len(sources[index]) - 1,
-                tokens_total=len(encoded[index]),
-                source=sources[index],
-                target=[*hypotheses[index].ids, END_ID][: self._config.max_tokens],
-            )
-            for index in range(len(sources))
-        ]
+        return [found[index] for index in range(len(readings))]
 
-    def _encode(self, documents: Sequence[str]) -> list[list[int]]:
+    def _beams_for(self, count: int) -> int:
+        """Hypotheses to follow for each document."""
+        if count < 1:
+            raise UserError(f"the number of summaries a document ({count}) must be at least 1")
+        if self.config.method is DecodingMethod.sample:
+            return count
+        if count > self.config.beam_size:
+            raise UserError(
+                f"decoding.beam_size ({self.config.beam_size}) must be at least the number of summaries a document "
+                f"({count}): raise it, or ask for fewer"
+            )
+        return self.config.beam_size
+
+    def _encode_prefix(self, prefix: str) -> list[int]:
+        ids = self._tokenizer.encode(prefix)
+        if len(ids) >= self.config.max_tokens:
+            raise UserError(
+                f"prefix ({prefix}) is {len(ids)} tokens long and must be shorter than decoding.max_tokens "
+                f"({self.config.max_tokens}): shorten it, or raise that"
+            )
+        return ids
+
+    def _read(self, documents: Sequence[str]) -> list[_Reading]:
         encoded = self._tokenizer.encode_batch(documents)
         for number, (document, ids) in enumerate(zip(documents, encoded, strict=True), start=1):
             if not ids or not document.strip():
                 raise UserError(f"document {number} of {len(documents)} holds no text; remove it or give it some")
-        return encoded
+        return [_Reading([*ids[: self.max_source_tokens - 1], END_ID], len(ids)) for ids in encoded]
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+    def _batches(self, lengths: Sequence[int], num_beams: int) -> Iterator[list[int]]:
         """Indices of documents of like length; the longest first: what exceeds the memory fails at once."""
-        positions_beside_source = self._num_beams * self._config.max_tokens
+        positions_beside_source = num_beams * self.config.max_tokens
         batch: list[int] = []
         for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
             positions = lengths[batch[0] if batch else index] + positions_beside_source
-            if batch and (len(batch) + 1) * positions > self._config.max_batch_tokens:
+            if batch and (len(batch) + 1) * positions > self.config.max_batch_tokens:
                 yield batch
                 batch = []
             batch.append(index)
         if batch:
             yield batch
 
-    @property
-    def _num_beams(self) -> int:
-        return self._config.beam_size if self._config.method is DecodingMethod.beam else 1
+    def _observer(
+        self, on_draft: Callable[[int, Summary], None], batch: Sequence[int], readings: Sequence[_Reading]
+    ) -> Observer:
+        """Tells of the drafts of one batch."""
 
-    def _search(self, sources: Sequence[list[int]]) -> list[Hypothesis]:
-        """The best hypothesis of each document of one batch."""
+        def observe(drafts: Sequence[Draft]) -> None:
+            for draft in drafts:
+                index = batch[draft.document]
+                on_draft(index, self._summary(readings[index], draft.hypothesis))
+
+        return observe
+
+    def _search(
+        self, sources: Sequence[list[int]], num_beams: int, prefix: Sequence[int], observe: Observer | None
+    ) -> list[list[Hypothesis]]:
+        """The hypotheses of each document of one batch."""
         source_BS = pad_sequence([torch.tensor(source) for source in sources], batch_first=True, padding_value=PAD_ID)
         lengths_B = torch.tensor([len(source) for source in sources])
         source_mask_BS = length_mask(lengths_B, source_BS.shape[1]).to(self._device)
@@ -169,26 +209,51 @@ class Generator:
             source_BS,
             encoder_output_BSD,
             source_mask_BS,
-            num_beams=self._num_beams,
-            max_length=self._config.max_tokens,
+            num_beams=num_beams,
+            max_length=self.config.max_tokens,
         )
-        next_token = ModelNextToken(self._model, cache, coverage_penalty=self._config.coverage_penalty)
-        match self._config.method:
+        next_token = ModelNextToken(self._model, cache, coverage_penalty=self.config.coverage_penalty)
+        match self.config.method:
             case DecodingMethod.beam:
-                found = beam_search(
+                return beam_search(
                     next_token,
                     num_documents=len(sources),
-                    config=self._config,
+                    config=self.config,
                     special=_SPECIAL,
                     device=self._device,
+                    prefix=prefix,
+                    observe=observe,
                 )
-                return [hypotheses[0] for hypotheses in found]
             case DecodingMethod.sample:
-                seeds = [_seed(self._config.seed, source) for source in sources]
-                return sample(next_token, seeds=seeds, config=self._config, special=_SPECIAL, device=self._device)
+                return sample(
+                    next_token,
+                    seeds=[
+                        [_seed(self.config.seed, source, number) for number in range(num_beams)] for source in sources
+                    ],
+                    config=self.config,
+                    special=_SPECIAL,
+                    device=self._device,
+                    prefix=prefix,
+                    observe=observe,
+                )
+
+    def _summary(self, reading: _Reading, hypothesis: Hypothesis) -> Summary:
+        return Summary(
+            text=self._tokenizer.decode(hypothesis.ids),
+            score=hypothesis.score,
+            log_probability=hypothesis.log_probability,
+            tokens_read=len(reading.source) - 1,
+            tokens_total=reading.tokens_total,
+            source=reading.source,
+            target=[*hypothesis.ids, END_ID] if hypothesis.ended else hypothesis.ids,
+        )
 
 
-def _seed(seed: int, source: Iterable[int]) -> int:
-    """A seed for one document, from its tokens: wherever it stands in a batch, it is drawn the same."""
-    digest = hashlib.sha256(np.array([seed, *source], dtype="<i8").tobytes()).digest()
+def _seed(seed: int, source: Iterable[int], number: int) -> int:
+    """A seed for one sample of a document, from its tokens: wherever it stands in a batch, it is drawn the same.
+
+    No token is negative, so numbers and sources cannot be confused.
+    """
+    content = [seed, *source, -number] if number else [seed, *source]
+    digest = hashlib.sha256(np.array(content, dtype="<i8").tobytes()).digest()
     return int.from_bytes(digest[:4], "little")

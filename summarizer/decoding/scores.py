@@ -3,10 +3,13 @@
 B documents, W beams, T generated tokens so far, S source tokens, V vocabulary, N windows of n tokens.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from summarizer.decoding.search import DecodingConfig, SpecialIds
+from summarizer.decoding.config import DecodingConfig
+from summarizer.decoding.search import SpecialIds
 
 
 def length_normalized(log_probability: Tensor, length: Tensor | int, length_penalty: float) -> Tensor:
@@ -30,9 +33,13 @@ def best_attainable(log_probability: Tensor, max_tokens: int, length_penalty: fl
 
 
 class TokenRules:
-    """Which tokens may follow: never a forbidden id, no end before min_tokens, no repeated n-gram."""
+    """Which tokens may follow: those of the prefix first; never a forbidden id, no end before min_tokens, no repeated
+    n-gram."""
 
-    def __init__(self, config: DecodingConfig, special: SpecialIds, device: torch.device) -> None:
+    def __init__(
+        self, config: DecodingConfig, special: SpecialIds, device: torch.device, prefix: Sequence[int] = ()
+    ) -> None:
+        self._prefix = torch.tensor(prefix, dtype=torch.int64, device=device)
         self._min_tokens = config.min_tokens
         self._ngram_size = config.no_repeat_ngram_size
         self._end_id = special.end
@@ -43,11 +50,20 @@ class TokenRules:
         """Log-probabilities in float32, minus infinity where the rules forbid. They are not renormalised:
         what is allowed keeps the probability that the model gave it."""
         log_probability_BWV = logits_BWV.float().log_softmax(dim=-1)
-        forbidden = self._never_yet if history_BWT.shape[-1] < self._min_tokens else self._never
+        length = history_BWT.shape[-1]
+        if length < len(self._prefix):
+            return only(log_probability_BWV, self._prefix[length : length + 1])
+        forbidden = self._never_yet if length < self._min_tokens else self._never
         log_probability_BWV = log_probability_BWV.index_fill(-1, forbidden, -torch.inf)
         if self._ngram_size == 0:
             return log_probability_BWV
         return block_repeated_ngrams(log_probability_BWV, history_BWT, self._ngram_size, self._end_id)
+
+
+def only(log_probability_BWV: Tensor, token_1: Tensor) -> Tensor:
+    """Set to minus infinity what is not this token."""
+    forced_BW1 = log_probability_BWV.index_select(-1, token_1)
+    return torch.full_like(log_probability_BWV, -torch.inf).index_copy(-1, token_1, forced_BW1)
 
 
 def block_repeated_ngrams(log_probability_BWV: Tensor, history_BWT: Tensor, ngram_size: int, end_id: int) -> Tensor:

@@ -18,7 +18,7 @@ from summarizer.checkpoint import Checkpoint, load_latest
 from summarizer.config import TrainConfig
 from summarizer.data.config import DataConfig, DataLimit
 from summarizer.data.sampler import BatchingConfig
-from summarizer.decoding.search import DecodingConfig
+from summarizer.decoding.config import DecodingConfig
 from summarizer.evaluation.validation import ValidationConfig
 from summarizer.model.config import TransformerConfig
 from summarizer.runtime import DeviceKind, Precision, RuntimeConfig

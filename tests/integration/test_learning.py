@@ -16,8 +16,8 @@ from summarizer.commands.preparation import prepare
 from summarizer.data.batch import Batch, collate
 from summarizer.data.config import DataConfig, DataLimit
 from summarizer.data.example import EncodedExample
+from summarizer.decoding.config import DecodingConfig
 from summarizer.decoding.generator import Generator
-from summarizer.decoding.search import DecodingConfig
 from summarizer.model.config import PointerConfig, PositionKind, TransformerConfig
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Precision, Runtime, seed_step

@@ -27,7 +27,7 @@ from summarizer.data.batch import Batch, collate
 from summarizer.data.config import DataConfig
 from summarizer.data.example import EncodedExample
 from summarizer.data.sampler import BatchingConfig
-from summarizer.decoding.search import DecodingConfig
+from summarizer.decoding.config import DecodingConfig
 from summarizer.evaluation.validation import ValidationConfig
 from summarizer.model.config import (
     AttentionConfig,

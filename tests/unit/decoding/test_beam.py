@@ -1,8 +1,10 @@
 """Beam search over hand-made next-token functions, against brute force and a plain search."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ import torch
 from torch import Tensor
 
 from summarizer.decoding.beam import _most_probable, beam_search
-from summarizer.decoding.search import DecodingConfig, Hypothesis, SpecialIds
+from summarizer.decoding.config import DecodingConfig
+from summarizer.decoding.search import Draft, Hypothesis, SpecialIds
 
 START, END = 0, 1
 SPECIAL = SpecialIds(start=START, end=END, never=(START,))
@@ -83,13 +86,16 @@ class Follower:
         self._histories = [self._histories[row] for row in documents_B.tolist()]
 
 
-def search(language: RandomLanguage, documents: list[int], config: DecodingConfig) -> list[list[Hypothesis]]:
+def search(
+    language: RandomLanguage, documents: list[int], config: DecodingConfig, **more: Any
+) -> list[list[Hypothesis]]:
     return beam_search(
         Follower(language, documents, config.beam_size),
         num_documents=len(documents),
         config=config,
         special=SPECIAL,
         device=torch.device("cpu"),
+        **more,
     )
 
 
@@ -102,7 +108,7 @@ def assert_same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
 
 def hypothesis(tokens: Prefix, log_probability: float, penalty: float) -> Hypothesis:
     ids = [token for token in tokens if token != END]
-    return Hypothesis(ids, log_probability / len(tokens) ** penalty, log_probability)
+    return Hypothesis(ids, log_probability / len(tokens) ** penalty, log_probability, tokens[-1] == END)
 
 
 def every_sequence(vocab_size: int, config: DecodingConfig) -> Iterator[Prefix]:
@@ -228,6 +234,34 @@ def test_documents_searched_together_give_what_they_give_alone(early_stop: bool)
     together = search(language, documents, config)
     shuffled = search(language, documents[::-1], config)[::-1]
     assert together == alone == shuffled
+
+
+def test_with_a_prefix_the_best_of_what_begins_so_is_found() -> None:
+    config = DecodingConfig(beam_size=128, length_penalty=0.6, max_tokens=5, no_repeat_ngram_size=0)
+    prefix = [3, 3]
+    for seed in range(3):
+        language = RandomLanguage(seed, vocab_size=5)
+        for document, found in enumerate(search(language, [0, 1, 2], config, prefix=prefix)):
+            assert_same(found, [one for one in brute_force(language, document, config) if one.ids[:2] == prefix])
+
+
+def test_each_step_shows_what_would_be_the_result_if_the_search_ended_there() -> None:
+    language, documents = RandomLanguage(5, vocab_size=6, scale=3.0), list(range(12))
+    config = DecodingConfig(beam_size=2, length_penalty=0.6, max_tokens=9, no_repeat_ngram_size=0)
+    shown: dict[int, list[Hypothesis]] = {document: [] for document in documents}
+
+    def observe(drafts: Sequence[Draft]) -> None:
+        for draft in drafts:
+            shown[draft.document].append(draft.hypothesis)
+
+    found = search(language, documents, config, observe=observe)
+    for steps in range(1, 10):
+        shorter = search(language, documents, replace(config, max_tokens=steps))
+        for document in documents:
+            if steps <= len(shown[document]):
+                assert_same(shown[document][steps - 1 : steps], shorter[document][:1])
+    assert all(shown[document][-1] == found[document][0] for document in documents)
+    assert len({len(seen) for seen in shown.values()}) > 1, "documents must be done at different times"
 
 
 def test_finished_documents_leave_the_batch() -> None:

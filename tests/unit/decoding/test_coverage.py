@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from summarizer.decoding.beam import beam_search
-from summarizer.decoding.generator import ModelNextToken
+from summarizer.decoding.config import DecodingConfig
+from summarizer.decoding.next_token import ModelNextToken
 from summarizer.decoding.scores import CoveragePenalty
-from summarizer.decoding.search import DecodingConfig, Hypothesis, SpecialIds
+from summarizer.decoding.search import Hypothesis, SpecialIds
 from summarizer.errors import UserError
 from summarizer.model.config import PointerConfig, TransformerConfig
 from summarizer.model.masks import length_mask

@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from operator import attrgetter
 
 import pytest
 import torch
 
+from summarizer.decoding.config import DecodingConfig, DecodingMethod
 from summarizer.decoding.generator import Generator, Summary
-from summarizer.decoding.search import DecodingConfig, DecodingMethod
 from summarizer.errors import UserError
 from summarizer.model.config import PointerConfig, TransformerConfig
 from summarizer.model.pointer import DistinctTokens, mixed_log_probabilities
@@ -80,6 +81,85 @@ def test_a_summary_depends_on_its_document_alone(make: Make, settings: dict[str,
     assert len(set(together)) > len(DOCUMENTS) // 2
     assert texts(make(**settings, max_batch_tokens=1).generate(DOCUMENTS)) == together
     assert texts(make(**settings, max_batch_tokens=250).generate(DOCUMENTS[::-1]))[::-1] == together
+
+
+def test_the_best_of_a_beam_are_its_hypotheses_best_first(make: Make, model: Transformer, tokenizer: Tokenizer) -> None:
+    found = make(beam_size=4).n_best(DOCUMENTS, 3)
+    assert texts([summaries[0] for summaries in found]) == texts(make(beam_size=4).generate(DOCUMENTS))
+    for summaries in found:
+        assert len({tuple(one.target) for one in summaries}) == 3
+        assert summaries == sorted(summaries, key=lambda one: -one.score)
+        for one in summaries:
+            assert one.log_probability == pytest.approx(log_probability(model, one), rel=1e-4)
+            assert one.score == pytest.approx(one.log_probability / len(one.target), rel=1e-4)
+
+
+@torch.no_grad()
+def log_probability(model: Transformer, summary: Summary) -> float:
+    """By the whole model, without a cache."""
+    source, target = torch.tensor([summary.source]), torch.tensor([summary.target])
+    model.eval()
+    inputs = torch.cat((torch.tensor([[2]]), target[:, :-1]), dim=1)
+    output, copying = model(source, torch.ones_like(source).bool(), inputs)
+    logits = model.project(output)
+    if copying is not None:
+        logits = mixed_log_probabilities(logits, copying, DistinctTokens.of(source))
+    return float(logits.log_softmax(-1).gather(-1, target[..., None]).sum())
+
+
+def test_samples_come_best_first_and_do_not_depend_on_their_batch(make: Make) -> None:
+    settings = {"method": DecodingMethod.sample, "beam_size": 1}
+    found = make(**settings).n_best(DOCUMENTS, 5)
+    assert found == make(**settings).n_best(DOCUMENTS, 5)
+    assert [
+        list(map(attrgetter("text"), row)) for row in make(**settings, max_batch_tokens=1).n_best(DOCUMENTS, 5)
+    ] == [list(map(attrgetter("text"), row)) for row in found]
+    one_each = texts(make(**settings).generate(DOCUMENTS))
+    for summaries, first in zip(found, one_each, strict=True):
+        assert summaries == sorted(summaries, key=lambda one: -one.score)
+        assert first in texts(summaries)
+        assert len(set(texts(summaries))) > 1
+
+
+@METHODS
+def test_every_summary_begins_with_the_prefix(make: Make, settings: dict[str, object]) -> None:
+    prefix = " ".join(WORDS[3:5])
+    for summary in make(**settings, max_tokens=20).generate(DOCUMENTS, prefix=prefix):
+        assert summary.text.startswith(prefix)
+    assert texts(make(**settings).generate(DOCUMENTS, prefix="")) == texts(make(**settings).generate(DOCUMENTS))
+
+
+@METHODS
+def test_drafts_grow_into_the_summary(make: Make, settings: dict[str, object]) -> None:
+    drafts: dict[int, list[Summary]] = {index: [] for index in range(len(DOCUMENTS))}
+    generator = make(**settings, max_batch_tokens=200)
+    found = generator.n_best(DOCUMENTS, 1, on_draft=lambda index, draft: drafts[index].append(draft))
+    for index, (summary,) in enumerate(found):
+        assert drafts[index][-1] == summary
+        assert len(drafts[index][0].target) == 1
+        assert len(drafts[index]) >= len(summary.target)
+
+
+def test_what_a_watcher_raises_ends_the_search(make: Make, model: Transformer) -> None:
+    class EnoughSeenError(Exception): ...
+
+    def stop(index: int, draft: Summary) -> None:
+        raise EnoughSeenError
+
+    model.train()
+    with pytest.raises(EnoughSeenError):
+        make().n_best(DOCUMENTS, 1, on_draft=stop)
+    assert model.training
+
+
+def test_more_than_the_beam_holds_or_the_summary_can_be_is_refused(make: Make) -> None:
+    with pytest.raises(UserError, match=r"decoding\.beam_size \(3\)"):
+        make().n_best(DOCUMENTS, 4)
+    with pytest.raises(UserError, match=r"\(0\) must be at least 1"):
+        make().n_best(DOCUMENTS, 0)
+    with pytest.raises(UserError, match="prefix") as refused:
+        make().generate(DOCUMENTS, prefix=SENTENCE)
+    assert "max_tokens (12)" in str(refused.value)
 
 
 def test_another_seed_gives_another_sample(make: Make) -> None:
@@ -168,7 +248,7 @@ def test_the_model_computes_inside_the_given_autocast_context(make: Make, model:
 
 def test_batches_stay_within_the_token_budget(make: Make) -> None:
     lengths = [40, 3, 17, 17, 5, 40, 1]
-    batches = list(make(max_batch_tokens=200)._batches(lengths))
+    batches = list(make(max_batch_tokens=200)._batches(lengths, num_beams=3))
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     assert len(batches) < len(lengths)
     for batch in batches:

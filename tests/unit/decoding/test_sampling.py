@@ -1,6 +1,10 @@
 """Sampling: the right frequencies, the right candidates, and a result that is a document's own."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -8,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from summarizer.decoding.config import DecodingConfig, DecodingMethod
 from summarizer.decoding.sampling import draw, filtered, sample
-from summarizer.decoding.search import DecodingConfig, DecodingMethod, Hypothesis, SpecialIds
+from summarizer.decoding.search import Draft, Hypothesis, SpecialIds
 
 START, END = 0, 1
 SPECIAL = SpecialIds(start=START, end=END, never=(START,))
@@ -23,16 +28,16 @@ def config_with(**settings: float | int) -> DecodingConfig:
 class Documents:
     """Each document has its own table of logits, by the token before and the step."""
 
-    def __init__(self, documents: list[int]) -> None:
+    def __init__(self, documents: list[int], num_samples: int = 1) -> None:
         self._documents = documents
+        self._num_samples = num_samples
         self.sizes: list[int] = []
 
     def __call__(self, token_BW: Tensor, step: int) -> Tensor:
-        assert token_BW.shape == (len(self._documents), 1)
+        assert token_BW.shape == (len(self._documents), self._num_samples)
         self.sizes.append(len(self._documents))
-        return torch.stack(
-            [self._logits(d, int(t), step) for d, t in zip(self._documents, token_BW[:, 0], strict=True)]
-        )
+        rows = zip(self._documents, token_BW.tolist(), strict=True)
+        return torch.stack([torch.cat([self._logits(d, token, step) for token in tokens]) for d, tokens in rows])
 
     def _logits(self, document: int, token: int, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(document * 10_000 + token * 100 + step)
@@ -47,8 +52,22 @@ class Documents:
         self._documents = [self._documents[row] for row in documents_B.tolist()]
 
 
-def sampled(documents: list[int], config: DecodingConfig) -> list[Hypothesis]:
-    return sample(Documents(documents), seeds=documents, config=config, special=SPECIAL, device=torch.device("cpu"))
+def drawn(
+    documents: list[int], config: DecodingConfig, count: int, following: Documents | None = None, **more: Any
+) -> list[list[Hypothesis]]:
+    """``count`` samples of each document."""
+    return sample(
+        following or Documents(documents, count),
+        seeds=[[document + 1000 * number for number in range(count)] for document in documents],
+        config=config,
+        special=SPECIAL,
+        device=torch.device("cpu"),
+        **more,
+    )
+
+
+def sampled(documents: list[int], config: DecodingConfig, following: Documents | None = None) -> list[Hypothesis]:
+    return [one for (one,) in drawn(documents, config, 1, following)]
 
 
 def filtered_by_hand(probabilities: list[float], config: DecodingConfig) -> list[float]:
@@ -105,7 +124,7 @@ def test_whole_summaries_are_drawn_as_often_as_they_are_probable() -> None:
 
         def __call__(self, token_BW: Tensor, step: int) -> Tensor:
             rows = {START: [0, 0, 3, 1], 2: [0, 1, 1, 0], 3: [0, 1, 0, 0]}
-            return torch.tensor([[rows[int(token)]] for token in token_BW[:, 0]]).float().log()
+            return torch.tensor([[rows[token] for token in tokens] for tokens in token_BW.tolist()]).float().log()
 
         def penalty(self) -> None: ...
 
@@ -113,9 +132,9 @@ def test_whole_summaries_are_drawn_as_often_as_they_are_probable() -> None:
 
         def keep(self, documents_B: Tensor) -> None: ...
 
-    found = sample(
+    (found,) = sample(
         TwoSteps(),
-        seeds=range(4000),
+        seeds=[range(4000)],
         config=config_with(max_tokens=2, length_penalty=0.0),
         special=SPECIAL,
         device=torch.device("cpu"),
@@ -134,10 +153,59 @@ def test_a_sample_does_not_depend_on_the_batch_or_its_order() -> None:
     assert len({tuple(one.ids) for one in together}) > 20
 
 
+def test_samples_of_one_document_do_not_depend_on_one_another() -> None:
+    config = config_with(top_p=0.9)
+    documents = list(range(10))
+    together = drawn(documents, config, 3)
+    assert [found[0] for found in together] == sampled(documents, config)
+    assert len({tuple(one.ids) for found in together for one in found}) > 15
+    for document, found in zip(documents, together, strict=True):
+        assert found == drawn([document], config, 3)[0]
+        assert found[:2] == drawn([document], config, 2)[0]
+        for one in found:
+            assert one.log_probability == pytest.approx(log_probability(document, one), rel=1e-4)
+            assert one.score == pytest.approx(one.log_probability / (len(one.ids) + one.ended), rel=1e-4)
+
+
+def log_probability(document: int, one: Hypothesis) -> float:
+    tokens = [*one.ids, END] if one.ended else one.ids
+    previous = [START, *tokens[:-1]]
+    rows = [Documents([document])(torch.tensor([[token]]), step)[0, 0] for step, token in enumerate(previous)]
+    return sum(float(row.log_softmax(-1)[token]) for row, token in zip(rows, tokens, strict=True))
+
+
+def test_samples_begin_with_the_prefix_and_go_on_as_the_model_says() -> None:
+    config = config_with(top_k=1)
+    prefix = [7, 7, 4]
+    for document, (one,) in enumerate(drawn(list(range(10)), config, 1, prefix=prefix)):
+        assert one.ids[:3] == prefix
+        assert one.log_probability == pytest.approx(log_probability(document, one), rel=1e-4)
+        following = Documents([document])(torch.tensor([[4]]), 3)[0, 0]
+        following[START] = -torch.inf
+        assert [*one.ids, END][3] == int(following.argmax())
+
+
+def test_each_step_shows_the_first_sample_of_each_document_not_yet_done() -> None:
+    drafts: dict[int, list[Hypothesis]] = {document: [] for document in range(10)}
+
+    def observe(seen: Sequence[Draft]) -> None:
+        for draft in seen:
+            drafts[draft.document].append(draft.hypothesis)
+
+    found = drawn(list(range(10)), config_with(max_tokens=12), 2, observe=observe)
+    for document, (first, other) in enumerate(found):
+        steps = max(len(one.ids) + one.ended for one in (first, other))
+        assert len(drafts[document]) == steps
+        assert drafts[document][-1] == first
+        for step, draft in enumerate(drafts[document], start=1):
+            assert draft.ids == first.ids[:step]
+            assert draft.ended == (first.ended and step > len(first.ids))
+
+
 def test_samples_respect_the_token_rules_and_finished_documents_leave() -> None:
     config = config_with(min_tokens=2, no_repeat_ngram_size=1)
     following = Documents(list(range(40)))
-    found = sample(following, seeds=range(40), config=config, special=SPECIAL, device=torch.device("cpu"))
+    found = sampled(list(range(40)), config, following)
     assert all(2 <= len(one.ids) <= 10 and len(set(one.ids)) == len(one.ids) for one in found)
     assert not any({START, END} & set(one.ids) for one in found)
     assert following.sizes == sorted(following.sizes, reverse=True)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from summarizer.decoding.config import DecodingConfig
 from summarizer.decoding.scores import TokenRules, best_attainable, block_repeated_ngrams, length_normalized
-from summarizer.decoding.search import DecodingConfig, SpecialIds
+from summarizer.decoding.search import SpecialIds
 from summarizer.errors import UserError
 
 PAD, UNK, START, END = range(4)
