@@ -46,6 +46,26 @@ def shared_words(source_texts: Sequence[str], target_texts: Sequence[str]) -> Sh
     )
 
 
+def words_in(text: str) -> list[str]:
+    """The words of a running text without their case; a number with its point or comma is one."""
+    return [found[0].casefold() for found in _WORD.finditer(text)]
+
+
+def written_words(texts: Sequence[str]) -> list[range]:
+    """The tokens of each word as people see one: what stands between two white spaces, and the space before it.
+
+    A line break belongs to the word after it; so does what adds nothing to the text, as the end token, to the one
+    before it.
+    """
+    words: list[range] = []
+    start = 0
+    for place in range(1, len(texts) + 1):
+        if place == len(texts) or (texts[place][:1].isspace() and "".join(texts[start:place]).strip()):
+            words.append(range(start, place))
+            start = place
+    return words
+
+
 def _spelled(hexadecimals: Sequence[str]) -> list[str]:
     """The texts of byte pieces that follow one another."""
     content = bytes.fromhex("".join(hexadecimals))
