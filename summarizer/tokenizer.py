@@ -7,6 +7,7 @@ brought into one form (``normalize``); ``decode(encode(text)) == normalize(text)
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import io
 import os
@@ -39,7 +40,6 @@ _LARGEST_MODEL = 1 << 28  # bytes; a million pieces need a tenth of it
 _TRAINING_THREADS = 4  # fixed: the scores of a unigram model depend on it
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_TAKEN = str.maketrans({NEWLINE_PIECE: "\ufffd", _SPACE_PIECE: "_"})
 
 
 class TokenizerKind(Enum):
@@ -97,7 +97,7 @@ class Tokenizer:
         """
         self._model = model
         self._processor = _open(model)
-        self._newline_id: int = self._processor.piece_to_id(NEWLINE_PIECE)
+        self.newline_id: int = self._processor.piece_to_id(NEWLINE_PIECE)
         self.vocab_size: int = self._processor.get_piece_size()
         try:
             self.fingerprint: str = self._fingerprint()
@@ -169,14 +169,25 @@ class Tokenizer:
         ids: list[list[int]] = self._processor.encode(prepared, num_threads=num_threads)
         return ids
 
+    @functools.cached_property
+    def words_are_independent(self) -> bool:
+        """Whether the ids of a line are those of its words (:func:`words_by_line`), one word after the other.
+
+        So it is with BPE, which merges neighbours by rank, where no piece reaches over a space. With a unigram model
+        it is nearly so: it adds up the scores of a whole text, whose rounding may decide between two segmentations.
+        """
+        pieces = [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
+        merges_by_rank = all(self._processor.get_score(i).is_integer() for i in range(self.vocab_size))
+        return merges_by_rank and not any(_SPACE_PIECE in piece[1:] for piece in pieces)
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``, normalized; special ids are dropped."""
         text: str = self._processor.decode([int(i) for i in ids if i > END_ID])
-        return _normalize_lines(text.replace(NEWLINE_PIECE, "\n"))
+        return "\n".join(map(" ".join, _split(text.replace(NEWLINE_PIECE, "\n"))))
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """What each id stands for, for people to look at; a newline shows as ``<n>``."""
-        return [NEWLINE_LABEL if i == self._newline_id else self._processor.id_to_piece(int(i)) for i in ids]
+        return [NEWLINE_LABEL if i == self.newline_id else self._processor.id_to_piece(int(i)) for i in ids]
 
     def __reduce__(self) -> tuple[Callable[[bytes], Tokenizer], tuple[bytes]]:
         return Tokenizer, (self._model,)
@@ -197,15 +208,19 @@ def normalize(text: str) -> str:
     stripped and empty lines dropped. Lone surrogates become U+FFFD, and so does the private-use character
     that stands for a newline inside the model; U+2581, SentencePiece's space, becomes an underscore.
     """
+    return "\n".join(map(" ".join, words_by_line(text)))
+
+
+def words_by_line(text: str) -> list[list[str]]:
+    """The words of each line of :func:`normalize`'s form."""
     if not text.isascii():
-        text = _SURROGATE.sub("\ufffd", text).translate(_TAKEN)
+        text = _SURROGATE.sub("\ufffd", text).replace(NEWLINE_PIECE, "\ufffd").replace(_SPACE_PIECE, "_")
         text = unicodedata.normalize("NFC", text)
-    return _normalize_lines(text)
+    return _split(text)
 
 
-def _normalize_lines(text: str) -> str:
-    lines = (" ".join(line.split()) for line in text.splitlines())
-    return "\n".join(line for line in lines if line)
+def _split(text: str) -> list[list[str]]:
+    return [words for line in text.splitlines() if (words := line.split())]
 
 
 def _to_pieces_text(text: str) -> str:

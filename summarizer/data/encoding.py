@@ -25,6 +25,7 @@ from tqdm import tqdm
 from summarizer.checkpoint import ScratchFolder, remove_abandoned
 from summarizer.data.example import EncodedExample, Example
 from summarizer.data.sources import ReadReport
+from summarizer.data.token_rows import RowEncoder
 from summarizer.errors import UserError
 from summarizer.tokenizer import END_ID, Tokenizer
 
@@ -178,7 +179,7 @@ class _Writer:
     def __init__(self, folder: Path, tokenizer: Tokenizer, max_source_tokens: int, max_target_tokens: int) -> None:
         folder.mkdir()
         self._folder = folder
-        self._tokenizer = tokenizer
+        self._encoder = RowEncoder(tokenizer, num_threads=os.cpu_count() or 1)
         self._source = _Lengths(max_source_tokens)
         self._target = _Lengths(max_target_tokens)
         self._id_hashes: list[npt.NDArray[np.uint64]] = []
@@ -228,9 +229,10 @@ class _Writer:
 
     def _encode(self, texts: Sequence[str], lengths: _Lengths) -> list[npt.NDArray[np.int32]]:
         """Ids of each text, cut to leave room for the end token, which every row gets."""
-        encoded = self._tokenizer.encode_batch(texts, num_threads=os.cpu_count() or 1)
+        encoded = self._encoder(texts)
         lengths.chunks.append(np.array([len(ids) for ids in encoded], dtype=np.int32))
-        return [np.array([*ids[: lengths.maximum - 1], END_ID], dtype="<i4") for ids in encoded]
+        end = np.array([END_ID], dtype="<i4")
+        return [np.concatenate((ids[: lengths.maximum - 1], end)) for ids in encoded]
 
     def _append(self, name: str, values: npt.NDArray[Any]) -> None:
         with (self._folder / name).open("ab") as file:
