@@ -35,7 +35,7 @@ from summarizer.checkpoint.run_folder import (
     require_run_folder,
     write_best,
 )
-from summarizer.checkpoint.saving import save_checkpoint
+from summarizer.checkpoint.saving import Snapshot, save_checkpoint, take_snapshot, write_checkpoint
 
 __all__ = [
     "FORMAT_VERSION",
@@ -49,6 +49,7 @@ __all__ = [
     "NonFiniteError",
     "RunLock",
     "ScratchFolder",
+    "Snapshot",
     "clean_temporary",
     "examine_checkpoints",
     "list_checkpoints",
@@ -63,7 +64,9 @@ __all__ = [
     "remove_abandoned",
     "require_run_folder",
     "save_checkpoint",
+    "take_snapshot",
     "write_best",
     "write_bytes_atomically",
+    "write_checkpoint",
     "write_text_atomically",
 ]

@@ -21,10 +21,11 @@ from summarizer.errors import UserError
 TEMPORARY_PREFIX = ".tmp-"
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write ``content`` and wait until the disk has it."""
+def write_synced(path: Path, *parts: bytes | memoryview) -> None:
+    """Write ``parts`` one after the other and wait until the disk has them."""
     with path.open("wb") as file:
-        file.write(content)
+        for part in parts:
+            file.write(part)
         file.flush()
         os.fsync(file.fileno())
 

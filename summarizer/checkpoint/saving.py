@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -33,6 +34,17 @@ from summarizer.checkpoint.format import (
     checksum,
     to_json,
 )
+from summarizer.checkpoint.tensor_file import tensor_file
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All of one checkpoint in memory: what becomes of the model and its optimizer later is not in it."""
+
+    step: int
+    tensors: Mapping[str, Mapping[str, Tensor]]  # file name -> contiguous tensors on the CPU, no two in one memory
+    aliases: Mapping[str, Mapping[str, str]]  # file name -> {name: the name it is stored under}
+    trainer_state: str  # JSON
 
 
 def save_checkpoint(
@@ -48,13 +60,67 @@ def save_checkpoint(
     Raises NonFiniteError when weights are not finite, before anything is written; CheckpointError when the disk
     refuses.
     """
+    content = take_snapshot(
+        step, model=model, trainer_tensors=trainer_tensors, trainer_state=trainer_state, share_memory=True
+    )
+    return write_checkpoint(run_dir, content)
+
+
+def take_snapshot(
+    step: int,
+    *,
+    model: Mapping[str, Tensor],
+    trainer_tensors: Mapping[str, Tensor],
+    trainer_state: Mapping[str, JSON],
+    share_memory: bool = False,
+    reuse: Snapshot | None = None,
+) -> Snapshot:
+    """What :func:`write_checkpoint` writes. Raises NonFiniteError when weights are not finite.
+
+    :param share_memory: do not copy tensors that are on the CPU: nobody changes them before they are written.
+    :param reuse: an earlier one that nobody needs any more. Its memory becomes the new one's: fresh memory can cost
+        more time than the copy.
+    """
     _refuse_non_finite(model, step)
-    final = checkpoint_folder(run_dir, step)
+    members = {MODEL_FILE: model, TRAINER_TENSORS_FILE: trainer_tensors}
+    aliases = {file: _find_aliases(tensors) for file, tensors in members.items()}
+    state = to_json(trainer_state)
+    assert json.loads(state) == dict(trainer_state), "JSON changes trainer_state: tuples? keys not str?"
+    return Snapshot(
+        step=step,
+        tensors={
+            file: {
+                name: tensor.detach().to("cpu").contiguous()
+                if share_memory
+                else _copied(tensor.detach(), reuse.tensors[file].get(name) if reuse is not None else None)
+                for name, tensor in tensors.items()
+                if name not in aliases[file]
+            }
+            for file, tensors in members.items()
+        },
+        aliases=aliases,
+        trainer_state=state,
+    )
+
+
+def _copied(tensor: Tensor, memory: Tensor | None) -> Tensor:
+    """A contiguous copy on the CPU, in ``memory`` if it fits there."""
+    if memory is None or memory.shape != tensor.shape or memory.dtype != tensor.dtype:
+        memory = torch.empty(tensor.shape, dtype=tensor.dtype)
+    return memory.copy_(tensor)
+
+
+def write_checkpoint(run_dir: Path, content: Snapshot) -> Path:
+    """Write a checkpoint whole or not at all, in place of an older one of its step; return its folder.
+
+    Raises CheckpointError when the disk refuses.
+    """
+    final = checkpoint_folder(run_dir, content.step)
     temporary = final.with_name(f"{TEMPORARY_PREFIX}{final.name}")
     with explaining_write_errors(final, CheckpointError):
         try:
             _start_folder(temporary)
-            _write_members(temporary, step, model, trainer_tensors, trainer_state)
+            _write_members(temporary, content)
             _move_into_place(temporary, final)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -64,7 +130,8 @@ def save_checkpoint(
 
 def _refuse_non_finite(model: Mapping[str, Tensor], step: int) -> None:
     for name, tensor in model.items():
-        if not bool(torch.isfinite(tensor).all()):
+        # One number that is not finite makes the sum so; the sum alone may also be too large for its type.
+        if not math.isfinite(tensor.detach().sum()) and not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(
                 f"model weight {name} at step {step} is not finite, so it is not saved; "
                 "resume from the last checkpoint with a lower learning rate"
@@ -92,29 +159,26 @@ def remove_leftovers(folder: Path) -> None:
             path.rename(original)
 
 
-def _write_members(
-    folder: Path,
-    step: int,
-    model: Mapping[str, Tensor],
-    trainer_tensors: Mapping[str, Tensor],
-    trainer_state: Mapping[str, JSON],
-) -> None:
+def _write_members(folder: Path, content: Snapshot) -> None:
     files: dict[str, dict[str, JSON]] = {}
-    aliases: dict[str, dict[str, str]] = {}
 
-    def write(name: str, content: bytes) -> None:
-        write_synced(folder / name, content)
-        files[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    def write(name: str, *parts: bytes | memoryview) -> None:
+        write_synced(folder / name, *parts)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part)
+        files[name] = {"size": sum(map(len, parts)), "sha256": digest.hexdigest()}
 
-    for name, tensors in ((MODEL_FILE, model), (TRAINER_TENSORS_FILE, trainer_tensors)):
-        aliases[name] = _find_aliases(tensors)
-        # Not by safetensors' own file writer: its errors carry no errno, and the bytes are hashed anyway.
-        write(name, safetensors.torch.save(_copies(tensors, leave_out=aliases[name])))
-    state_text = to_json(dict(trainer_state))
-    assert json.loads(state_text) == dict(trainer_state), "JSON changes trainer_state: tuples? keys not str?"
-    write(TRAINER_STATE_FILE, state_text.encode("utf-8"))
-    content = {"format_version": FORMAT_VERSION, "step": step, "files": files, "aliases": aliases}
-    write_synced(folder / MANIFEST_FILE, to_json({**content, "checksum": checksum(content)}).encode("utf-8"))
+    for name, tensors in content.tensors.items():
+        write(name, *tensor_file(tensors))
+    write(TRAINER_STATE_FILE, content.trainer_state.encode("utf-8"))
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "step": content.step,
+        "files": files,
+        "aliases": {file: dict(names) for file, names in content.aliases.items()},
+    }
+    write_synced(folder / MANIFEST_FILE, to_json({**manifest, "checksum": checksum(manifest)}).encode("utf-8"))
     sync_folder(folder)
 
 
@@ -131,15 +195,6 @@ def _find_aliases(tensors: Mapping[str, Tensor]) -> dict[str, str]:
         if first_name != name:
             aliases[name] = first_name
     return aliases
-
-
-def _copies(tensors: Mapping[str, Tensor], *, leave_out: Mapping[str, str]) -> dict[str, Tensor]:
-    """Contiguous copies on the CPU, no two of which share memory: all that safetensors accepts."""
-    return {
-        name: tensor.detach().to("cpu", copy=True).contiguous()
-        for name, tensor in tensors.items()
-        if name not in leave_out
-    }
 
 
 def _move_into_place(temporary: Path, final: Path) -> None:

@@ -43,6 +43,7 @@ _HARMLESS = (
     "run_dir",
     "training.log_every",
     "training.save_every",
+    "training.save_in_background",
     "training.keep_last",
     "training.max_failed_saves",
     "training.max_steps",

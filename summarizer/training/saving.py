@@ -1,18 +1,26 @@
-"""The checkpoints of a run in progress: a save that fails is told and missed, too many in a row end the run."""
+"""The checkpoints of a run in progress: written beside the training that goes on, one after the other.
+
+A save that fails is told and missed; too many in a row end the run.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 
 from summarizer.checkpoint import (
     Best,
     CheckpointError,
-    NonFiniteError,
+    Snapshot,
     prune,
     read_best,
-    save_checkpoint,
+    take_snapshot,
     write_best,
+    write_checkpoint,
 )
 from summarizer.errors import UserError
 from summarizer.training.state import TrainerState, model_weights, optimizer_tensors
@@ -20,44 +28,91 @@ from summarizer.training.step import Updater
 
 logger = logging.getLogger(__name__)
 
+THREAD_NAME = "checkpoint"
+
 
 class Saver:
     """Writes checkpoints of one run, and keeps ``best.json`` and the number of checkpoints in order.
 
+    Within its context no failure passes unnoticed, and what was begun is brought to its end when the context ends.
+
     :param best_metric: what the best checkpoint is best by.
     :param max_failures: so many failed saves in a row raise what the last of them met.
+    :param in_background: whether training goes on while the disk writes, from a copy of all that is saved.
     """
 
-    def __init__(self, run_dir: Path, updater: Updater, *, best_metric: str, keep_last: int, max_failures: int) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        updater: Updater,
+        *,
+        best_metric: str,
+        keep_last: int,
+        max_failures: int,
+        in_background: bool = True,
+    ) -> None:
         self.run_dir = run_dir
         self.updater = updater
         self.best_metric = best_metric
         self.keep_last = keep_last
         self.max_failures = max_failures
+        self.in_background = in_background
         self.failures = 0  # in a row
-        self.saved: TrainerState | None = None
+        self._step: int | None = None  # of the last save that was begun
+        self._writing: _Writing | None = None  # that save, until its outcome is known
+        self._if_failed: Callable[[], None] = _nothing
+        self._snapshot: Snapshot | None = None  # the last one: its memory is that of the next
 
-    def save(self, state: TrainerState, *, must: bool = False) -> bool:
-        """Write ``state`` and what belongs to it, unless the last checkpoint holds just that. Was it possible?
+    def save(self, state: TrainerState, *, must: bool = False, if_failed: Callable[[], None] | None = None) -> None:
+        """Begin to write ``state`` and what belongs to it, unless that was done, or tried, at this step before.
 
-        :param must: there is no next time: a failure is raised at once.
+        :param must: there is no next time: try again what failed, return when it is done, or end the run.
+        :param if_failed: called once it is known that this save failed.
         :raises UserError: the disk refuses once too often; or at once, if weights are not finite.
         """
-        if self.saved == state:
-            return True
-        try:
-            self._write(state)
-        except NonFiniteError:
-            raise
-        except CheckpointError as error:
-            self._count_failure(error, must)
-            return False
-        self.failures = 0
-        self.saved = state.copy()
-        self.restate_best(state)
-        protect = () if state.best_step is None else (state.best_step,)
-        prune(self.run_dir, keep_last=self.keep_last, protect=protect)
-        return True
+        if must:
+            self.settle()
+        if self._step != state.step or (must and self.failures):
+            self.settle()
+            self._if_failed = if_failed or _nothing
+            self._step = state.step
+            self._snapshot = self._take_snapshot(state)
+            self._writing = _Writing(partial(self._write, self._snapshot, state.copy()))
+        if must or not self.in_background:
+            self.settle(must=must)
+
+    def settle(self, *, must: bool = False) -> None:
+        """Wait for the save under way, if there is one, and face its outcome. Raises UserError as :meth:`save` does."""
+        if self._writing is None:
+            return
+        writing, self._writing = self._writing, None
+        error = writing.outcome()
+        if error is None:
+            self.failures = 0
+            return
+        if not isinstance(error, CheckpointError):
+            raise error
+        self._if_failed()
+        self._count_failure(error, must)
+
+    def look(self) -> None:
+        """:meth:`settle`, but only what is done already."""
+        if self._writing is not None and self._writing.is_done():
+            self.settle()
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.settle()
+        elif issubclass(kind, Exception):  # and not one that wants to leave at once
+            try:
+                self.settle()
+            except UserError as failure:
+                logger.error("%s", failure)
 
     def restate_best(self, state: TrainerState) -> None:
         """Let ``best.json`` say what ``state`` says: a run killed between two writes left it behind."""
@@ -70,15 +125,23 @@ class Saver:
         except UserError as error:
             logger.warning("%s; training goes on", error)
 
-    def _write(self, state: TrainerState) -> None:
+    def _take_snapshot(self, state: TrainerState) -> Snapshot:
         model, optimizer = self.updater.model, self.updater.optimizer
-        save_checkpoint(
-            self.run_dir,
+        return take_snapshot(
             state.step,
             model=model_weights(model),
             trainer_tensors=optimizer_tensors(model, optimizer),
             trainer_state={"state": state.to_plain(), "scaler": self.updater.scaler.state_dict()},
+            share_memory=not self.in_background,
+            reuse=self._snapshot,
         )
+
+    def _write(self, content: Snapshot, state: TrainerState) -> None:
+        """Only what is safe on the disk becomes the best, and lets older checkpoints go."""
+        write_checkpoint(self.run_dir, content)
+        self.restate_best(state)
+        protect = () if state.best_step is None else (state.best_step,)
+        prune(self.run_dir, keep_last=self.keep_last, protect=protect)
 
     def _count_failure(self, error: CheckpointError, must: bool) -> None:
         self.failures += 1
@@ -87,6 +150,34 @@ class Saver:
                 f"{error}; {self.failures} saves in a row failed, the checkpoints before are intact"
             ) from error
         logger.error("%s; training goes on, and stops at failure %d in a row", error, self.max_failures)
+
+
+class _Writing:
+    """A call in a thread of its own, which does not keep the process from ending."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:
+            self._error = error
+
+    def is_done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def outcome(self) -> BaseException | None:
+        """Wait for the end; what was raised, or None."""
+        self._thread.join()
+        return self._error
+
+
+def _nothing() -> None:
+    pass
 
 
 def _noted_best(run_dir: Path) -> Best | None:

@@ -51,18 +51,20 @@ class Trainer:
             best_metric=config.best_metric,
             keep_last=config.keep_last,
             max_failures=config.max_failed_saves,
+            in_background=config.save_in_background,
         )
 
     def fit(self) -> TrainerState:
         """Train to the end. Raises Interrupted, everything saved, if the process is asked to stop."""
         self.saver.restate_best(self.state)
-        with StopRequest() as stop, closing(self._updates()) as updates:
+        with StopRequest() as stop, closing(self._updates()) as updates, self.saver:
             if self._validation_is_due():  # the run was stopped in the midst of it
                 self._conclude(stop)
             for batches in updates:
                 report = self.updater(self.state.step, batches)
                 self.reporter.step(report)
                 self._count_skipped(report)
+                self.saver.look()
                 self._conclude(stop)
         return self.state
 
@@ -127,6 +129,7 @@ class Trainer:
                 return
         self.reporter.validation(state.step, validation)
         state.validated_step = state.step
+        self.saver.settle()  # whether what seems the best so far could be saved
         if self._is_better(validation):
             self._save_best(validation)
         else:
@@ -141,9 +144,12 @@ class Trainer:
         state.best_value, state.best_step = validation.metrics[self.config.best_metric], state.step
         state.best_metrics = dict(validation.metrics)
         state.stale_validations = 0
+
+        def restore() -> None:
+            state.best_value, state.best_step, state.best_metrics = before
+
         with self.reporter.paused():
-            if not self.saver.save(state, must=self._is_last_step()):
-                state.best_value, state.best_step, state.best_metrics = before
+            self.saver.save(state, must=self._is_last_step(), if_failed=restore)
 
     def _is_better(self, validation: Validation) -> bool:
         """Nothing that holds a number that is not finite is the best, not even as the first."""

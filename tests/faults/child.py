@@ -7,18 +7,20 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from points import Points
+from points import Point, Points
 
 from summarizer.commands import train as command
 from summarizer.config import TrainConfig
 from summarizer.data.batch import Batch
 from summarizer.errors import UserError
+from summarizer.training.saving import THREAD_NAME
 from summarizer.training.step import StepReport, Updater
 
 
@@ -29,9 +31,9 @@ class Order:
     config: TrainConfig
     notes: Path
     count: bool = False  # note the points of progress
-    kill_at: int | str | None = None  # send signal_number to itself at the point of this number or name
+    kill_at: Point | None = None  # send signal_number to itself there
     signal_number: int = signal.SIGKILL
-    before_step: tuple[int, Callable[[], None]] | None = None  # call this before that update
+    before_step: tuple[int, Callable[[], None]] | None = None  # call this before that update, when no save is under way
     folder: Path | None = None  # to work in
     links_may_lead_out: bool = False  # of the run folder: the tests' way to a device in it
     output: Path | None = None  # standard output and error, if not a file in ``notes``
@@ -77,6 +79,9 @@ def _note_examples(order: Order) -> None:
 
     def noted_update(self: Updater, step: int, batches: Sequence[Batch]) -> StepReport:
         if order.before_step is not None and step == order.before_step[0]:
+            for thread in threading.enumerate():
+                if thread.name == THREAD_NAME:
+                    thread.join()
             order.before_step[1]()
         report = update(self, step, batches)
         note("update", [step, [list(batch.ids) for batch in batches]])

@@ -1,7 +1,9 @@
 """Counts the points of progress of a training process, says where each one is, and dies at a chosen one.
 
 A point is a change of the run folder or the cache, seen by an audit hook; half a written file; or the beginning or
-the end of a part of the work. Points are counted, not timed: the same number is the same place on any machine.
+the end of a part of the work. Points are counted, not timed. Checkpoints are written beside the training, so what is
+counted is the points of one place, each of which is one thread's: the same number there is the same point on any
+machine, whatever the other thread does meanwhile.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from summarizer.checkpoint import files, saving
 from summarizer.commands import preparation
@@ -24,6 +27,7 @@ from summarizer.decoding.generator import Generator
 from summarizer.evaluation.validation import Validator
 from summarizer.training import saving as training_saving
 from summarizer.training.metrics_log import MetricsLog
+from summarizer.training.saving import THREAD_NAME
 from summarizer.training.step import Updater
 
 EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree"}
@@ -31,41 +35,49 @@ BELOW_A_FOLDER = {"os.remove", "os.rmdir"}  # rmtree names what it removes relat
 TEXTS_PER_POINT = 30  # of those that the tokenizer learns from
 
 
+# A number among all points, in whatever order the threads reach them; (place, number among its points); or a name.
+Point: TypeAlias = int | tuple[str, int] | str
+
+
 class Points:
     """Notes each point as a line ``<place> <name>`` in ``log``; or the one alone where a signal is to come.
 
-    :param signal_at: number or name of the point at which the process sends ``signal_number`` to itself.
+    :param signal_at: the point at which the process sends ``signal_number`` to itself.
     """
 
     def __init__(
-        self, log: Path, folders: tuple[Path, ...], signal_at: int | str | None, signal_number: int = signal.SIGKILL
+        self, log: Path, folders: tuple[Path, ...], signal_at: Point | None, signal_number: int = signal.SIGKILL
     ) -> None:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._folders = tuple(str(folder) for folder in folders)
         self._signal_at = signal_at
         self._signal_number = signal_number
-        self._owner = (os.getpid(), threading.get_ident())  # data loader workers inherit all this
-        self._places = ["elsewhere"]
-        self._count = 0
+        self._process = os.getpid()  # data loader workers inherit all this
+        self._places = {"MainThread": ["elsewhere"], THREAD_NAME: ["saving"]}
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.RLock()  # a signal handler may run within it
 
     def reach(self, name: str) -> None:
-        if (os.getpid(), threading.get_ident()) != self._owner:
+        places = self._places.get(threading.current_thread().name)
+        if os.getpid() != self._process or places is None:
             return
-        self._count += 1
-        is_due = self._signal_at in (self._count, name)
-        if self._signal_at is None or is_due:
-            os.write(self._log, f"{self._places[-1]} {name}\n".encode())
-        if is_due:
-            self._signal_at = 0  # once
-            os.kill(os.getpid(), self._signal_number)
+        with self._lock:
+            self._counts[places[-1]] += 1
+            is_due = self._signal_at in (self._counts.total(), (places[-1], self._counts[places[-1]]), name)
+            if self._signal_at is None or is_due:
+                os.write(self._log, f"{places[-1]} {name}\n".encode())
+            if is_due:
+                self._signal_at = 0  # once
+                os.kill(self._process, self._signal_number)
 
     @contextmanager
-    def within(self, place: str) -> Iterator[None]:
-        self._places.append(place)
+    def within(self, place: str | None) -> Iterator[None]:
+        places = self._places[threading.current_thread().name]
+        places.append(place or places[-1])
         try:
             yield
         finally:
-            self._places.pop()
+            places.pop()
 
     def watch(self) -> None:
         """From here on, this process counts."""
@@ -90,7 +102,9 @@ class Points:
 
         @functools.wraps(original)
         def marked(*arguments: Any, **named: Any) -> Any:
-            with self.within(place or self._places[-1]):
+            if threading.current_thread().name not in self._places:
+                return original(*arguments, **named)
+            with self.within(place):
                 self.reach(f"before {name}")
                 result = original(*arguments, **named)
                 self.reach(f"after {name}")
@@ -121,7 +135,8 @@ PARTS: tuple[tuple[Any, str, str | None], ...] = (
     (Validator, "__call__", "validating"),
     (Validator, "_rouge", None),
     (Generator, "_search", None),
-    (training_saving, "save_checkpoint", "saving"),
+    (training_saving, "take_snapshot", None),
+    (training_saving, "write_checkpoint", "saving"),
     (training_saving, "write_best", "saving"),
     (training_saving, "prune", "saving"),
     (MetricsLog, "write", None),
@@ -132,12 +147,13 @@ STREAMS = ((preparation, "_texts"), (BatchLoader, "one_pass"))
 
 def _tear(owner: Any, points: Points) -> None:
     """Let ``write_synced`` of a module write half a file first."""
-    original: Callable[[Path, bytes], None] = owner.write_synced
+    original: Callable[..., None] = owner.write_synced
 
-    def write(path: Path, content: bytes) -> None:
+    def write(path: Path, *parts: bytes | memoryview) -> None:
+        content = b"".join(parts)
         path.write_bytes(content[: len(content) // 2])
         points.reach(f"half of {path.name}")
-        original(path, content)
+        original(path, *parts)
 
     owner.write_synced = write
 

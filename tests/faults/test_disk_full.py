@@ -142,7 +142,7 @@ def allow_and_refuse() -> None:
     from summarizer.training import saving  # in the process that trains
 
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    save = saving.save_checkpoint
+    save = saving.write_checkpoint
 
     def save_under_a_limit(*arguments: object, **named: object) -> Path:
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, hard))
@@ -150,9 +150,9 @@ def allow_and_refuse() -> None:
             return save(*arguments, **named)  # type: ignore[arg-type]
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-            saving.save_checkpoint = save
+            saving.write_checkpoint = save
 
-    saving.save_checkpoint = save_under_a_limit
+    saving.write_checkpoint = save_under_a_limit
 
 
 def test_reports_on_a_full_device_change_nothing_but_themselves(make_run: MakeRun, whole: Run) -> None:

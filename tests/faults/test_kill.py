@@ -20,11 +20,11 @@ Points = list[tuple[str, str]]
 KILLS = {"tokenizer": 2, "encoding": 4, "updating": 3, "validating": 4, "saving": 8, "elsewhere": 3}
 
 
-def chosen(points: Points, place: str, stretch: int) -> int:
-    """The number of a point: random, but the same each time."""
-    numbers = [number for number, (where, _) in enumerate(points, start=1) if where == place]
-    low, high = (len(numbers) * edge // KILLS[place] for edge in (stretch, stretch + 1))
-    return random.Random(f"{place} {stretch}").choice(numbers[low:high])
+def chosen(points: Points, place: str, stretch: int) -> tuple[str, int]:
+    """A point of a place: random, but the same each time."""
+    total = sum(where == place for where, _ in points)
+    low, high = (total * edge // KILLS[place] for edge in (stretch, stretch + 1))
+    return place, random.Random(f"{place} {stretch}").randrange(low, high) + 1
 
 
 def test_the_whole_run_has_what_makes_these_tests_worth_something(whole: Run) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 from harness import KILLED, MakeRun, Run
+from points import Point
 
 KILLS = int(os.environ.get("SUMMARIZER_SOAK", "0"))
 FRESH_CACHE_EVERY = 10  # attempts begin without a cache, and are killed while they make it
@@ -36,8 +37,8 @@ def test_a_run_killed_again_and_again_loses_nothing(
         run.config.runtime.num_workers = 2 if number % 3 == 0 else 0
         if number % FRESH_CACHE_EVERY == 0:
             shutil.rmtree(run.cache, ignore_errors=True)
-            places = [chance.choice(("tokenizer", "encoding"))]
-            kill_at = chance.choice([at for at, (place, _) in enumerate(points, start=1) if place in places])
+            place = chance.choice(("tokenizer", "encoding"))
+            kill_at: Point = (place, chance.randint(1, sum(where == place for where, _ in points)))
         else:
             kill_at = chance.randint(1, 400)  # some saves away at most
         assert run.attempt(kill_at=kill_at) == KILLED, f"attempt {number}: {run.output}"

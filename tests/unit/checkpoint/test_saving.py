@@ -34,7 +34,8 @@ def test_a_save_that_fails_leaves_the_previous_checkpoints_and_nothing_else(
     save(tmp_path, 1)
     save(tmp_path, 2)
 
-    def write_half(path: Path, content: bytes) -> None:
+    def write_half(path: Path, *parts: bytes | memoryview) -> None:
+        content = b"".join(parts)
         path.write_bytes(content[: len(content) // 2] if path.name == member else content)
         if path.name == member:
             raise reason
@@ -108,6 +109,35 @@ def test_weights_that_are_not_finite_are_never_saved(
         save(tmp_path, 3, {"good": torch.ones(2), "bad.weight": torch.tensor([1.0, value])})
     assert "bad.weight" in one_line(error)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_weights_whose_sum_is_too_large_for_their_type_are_saved(tmp_path: Path, save: Save) -> None:
+    large = torch.full((2,), 3e38)
+    assert not large.sum().isfinite()
+    folder = save(tmp_path, 3, {"large": large})
+    assert torch.equal(ckpt.load_checkpoint(folder).model["large"], large)
+
+
+def test_a_snapshot_is_what_the_tensors_were(tmp_path: Path) -> None:
+    tensor = torch.zeros(3)
+    tensors = {"a": tensor, "same": tensor}
+    snapshot = ckpt.take_snapshot(3, model=tensors, trainer_tensors={"b": tensor}, trainer_state={})
+    tensor.fill_(1.0)
+    loaded = ckpt.load_checkpoint(ckpt.write_checkpoint(tmp_path, snapshot))
+    for each in (loaded.model["a"], loaded.model["same"], loaded.trainer_tensors["b"]):
+        assert torch.equal(each, torch.zeros(3))
+
+
+def test_a_snapshot_in_the_memory_of_an_earlier_one_is_no_other(tmp_path: Path, weights: Weights) -> None:
+    first = ckpt.take_snapshot(1, model=weights(1), trainer_tensors={}, trainer_state={})
+    wanted = {**weights(2), "layer.bias": torch.ones(7).half(), "transposed": weights(3)["layer.weight"].T}
+    second = ckpt.take_snapshot(2, model=wanted, trainer_tensors={}, trainer_state={}, reuse=first)
+    memory = [content.tensors["model.safetensors"]["layer.weight"].data_ptr() for content in (first, second)]
+    assert memory[0] == memory[1]
+    loaded = ckpt.load_checkpoint(ckpt.write_checkpoint(tmp_path, second)).model
+    for name, tensor in wanted.items():
+        assert loaded[name].dtype is tensor.dtype
+        assert torch.equal(loaded[name], tensor), name
 
 
 @pytest.mark.slow

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fake_run import Run
 
 from summarizer.data.batch import Batch, collate
 from summarizer.data.example import EncodedExample
@@ -68,3 +70,8 @@ def make_updater() -> UpdaterMaker:
         return Updater(model, build_optimizer(model, OptimizerConfig()), **{**settings, **changes})
 
     return make
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, make_model: Callable[..., Transformer]) -> Callable[..., Run]:
+    return lambda **settings: Run(tmp_path, make_model(), **settings)

@@ -4,122 +4,20 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from itertools import count
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-import torch
+from fake_run import BATCHES_PER_EPOCH, MakeRun, raise_at
 
-from summarizer.checkpoint import Best, CheckpointError, NonFiniteError, list_checkpoints, read_best
-from summarizer.checkpoint.run_folder import step_of
+from summarizer.checkpoint import Best, read_best
 from summarizer.data.loader import Position
 from summarizer.errors import UserError
-from summarizer.model.transformer import Transformer
-from summarizer.training import saving
 from summarizer.training.config import TrainingConfig
 from summarizer.training.interruption import Interrupted
-from summarizer.training.optimizer import OptimizerConfig, build_optimizer
 from summarizer.training.state import TrainerState
-from summarizer.training.step import StepReport
-from summarizer.training.trainer import Trainer, resume
 from summarizer.training.validation import Validation, ValidationStopped
-
-BATCHES_PER_EPOCH = 5
-
-
-class FakeLoader:
-    """Batches that are their own position: (epoch, index)."""
-
-    def batches_from(self, position: Position) -> Iterator[tuple[tuple[int, int], Position]]:
-        for number in count(position.epoch * BATCHES_PER_EPOCH + position.batch):
-            yield divmod(number, BATCHES_PER_EPOCH), Position(*divmod(number + 1, BATCHES_PER_EPOCH))
-
-
-class FakeUpdater:
-    """Notes what it is given; its weights count the updates."""
-
-    def __init__(self, model: Transformer, before: Callable[[int], None], skipped: set[int]) -> None:
-        self.model = model
-        self.optimizer = build_optimizer(model, OptimizerConfig())
-        self.scaler = torch.amp.GradScaler("cpu", enabled=False)
-        self.before = before
-        self.skipped = skipped
-        self.seen: list[tuple[int, list[tuple[int, int]]]] = []
-
-    def __call__(self, step: int, batches: list[tuple[int, int]]) -> StepReport:
-        self.before(step)
-        self.seen.append((step, list(batches)))
-        self.model.decoder_norm.bias.data.fill_(step)
-        skipped = step in self.skipped
-        return StepReport(
-            step, math.nan if skipped else 1.0, 1.0, 0.5, 0.1, 1.0, 10, 20, 30, skipped, ("first", "second")
-        )
-
-
-class FakeReporter:
-    def __init__(self) -> None:
-        self.steps: list[int] = []
-        self.validated: list[int] = []
-
-    def step(self, report: StepReport) -> None:
-        self.steps.append(report.step)
-
-    def validation(self, step: int, validation: Validation) -> None:
-        self.validated.append(step)
-
-    def paused(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-
-class Run:
-    """A trainer with fakes around it, continuing where ``run_dir`` stands."""
-
-    def __init__(
-        self,
-        run_dir: Path,
-        model: Transformer,
-        *,
-        metrics: Mapping[int, float] | None = None,
-        before: Callable[[int], None] = lambda step: None,
-        skipped: set[int] | None = None,
-        data: str = "the same",
-        **settings: Any,
-    ) -> None:
-        self.run_dir = run_dir
-        self.updater = cast(Any, FakeUpdater(model, before, skipped or set()))
-        self.reporter = cast(Any, FakeReporter())
-        values = {"max_steps": 8, "validate_every": 1000, "save_every": 1000, "keep_last": 100, **settings}
-        self.config = TrainingConfig(**values)
-        self.trainer = Trainer(
-            self.config,
-            updater=self.updater,
-            loader=cast(Any, FakeLoader()),
-            validate=lambda stop_requested: self.validation(metrics or {}),
-            reporter=self.reporter,
-            run_dir=run_dir,
-            state=resume(run_dir, self.updater, data=data),
-        )
-
-    def validation(self, metrics: Mapping[int, float]) -> Validation:
-        return Validation({self.config.best_metric: metrics.get(self.trainer.state.step, 1.0)})
-
-    def fit(self) -> TrainerState:
-        return self.trainer.fit()
-
-    @property
-    def saved(self) -> list[int]:
-        return [step_of(path) for path in list_checkpoints(self.run_dir)]
-
-
-@pytest.fixture
-def make_run(tmp_path: Path, make_model: Callable[..., Transformer]) -> Callable[..., Run]:
-    return lambda **settings: Run(tmp_path, make_model(), **settings)
-
-
-MakeRun = Callable[..., Run]
 
 
 def test_it_does_every_update_once_in_order_with_the_batches_that_follow(make_run: MakeRun) -> None:
@@ -289,92 +187,6 @@ def test_a_signal_in_the_last_validation_leaves_a_run_that_ends_with_it(make_run
     assert read_best(second.run_dir) == Best(2, "loss", 1.0)
 
 
-# Where the disk refuses
-
-
-class Disk:
-    """Refuses to hold the checkpoints of some steps."""
-
-    def __init__(self, full_at: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.full_at = full_at
-        self.asked: list[int] = []
-        self.save = saving.save_checkpoint
-        monkeypatch.setattr(saving, "save_checkpoint", self)
-
-    def __call__(self, run_dir: Path, step: int, **content: Any) -> Path:
-        self.asked.append(step)
-        if step in self.full_at:
-            raise CheckpointError(f"step {step} cannot be written: No space left on device")
-        return self.save(run_dir, step, **content)
-
-
-def test_a_step_that_is_the_best_due_and_the_last_is_written_once(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk = Disk(set(), monkeypatch)
-    make_run(max_steps=4, validate_every=2, save_every=2, metrics={2: 0.5, 4: 0.1}).fit()
-    assert disk.asked == [2, 4]
-
-
-def test_a_save_that_fails_is_told_and_the_next_one_tried(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    Disk({2, 3}, monkeypatch)
-    run = make_run(max_steps=5, save_every=1, max_failed_saves=3)
-    assert run.fit().step == 5
-    assert run.saved == [1, 4, 5]
-    told = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert [message.split(" cannot")[0] for message in told] == ["step 2", "step 3"]
-
-
-def test_too_many_failed_saves_in_a_row_end_the_run(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    Disk({2, 4, 5, 6}, monkeypatch)
-    run = make_run(max_steps=9, save_every=1, max_failed_saves=3)
-    with pytest.raises(UserError, match=r"step 6 cannot be written: No space .* 3 saves in a row failed"):
-        run.fit()
-    assert run.saved == [1, 3]
-
-
-@pytest.mark.parametrize("when", ["end", "signal"])
-def test_a_save_that_nothing_can_make_good_fails_at_once(
-    when: str, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Disk({4}, monkeypatch)
-    stop = 4 if when == "signal" else 0
-    run = make_run(
-        max_steps=4 if when == "end" else 9, save_every=2, before=lambda step: raise_at(stop, step, signal.SIGTERM)
-    )
-    with pytest.raises(UserError, match="step 4 cannot be written"):
-        run.fit()
-    assert run.saved == [2]
-
-
-def test_the_best_that_could_not_be_saved_is_not_the_best(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    Disk({3}, monkeypatch)
-    run = make_run(max_steps=6, validate_every=1, save_every=2, metrics={1: 0.5, 3: 0.1, 5: 0.4})
-    state = run.fit()
-    assert (state.best_step, state.best_value) == (5, 0.4)
-    assert read_best(run.run_dir) == Best(5, "loss", 0.4)
-    assert 3 not in run.saved
-
-
-def test_weights_that_are_not_finite_end_the_run_unsaved(make_run: MakeRun) -> None:
-    run = make_run(max_steps=6, save_every=2)
-    run.updater.before = lambda step: run.updater.model.vocabulary.weight.data.fill_(math.nan if step == 4 else 1.0)
-    with pytest.raises(NonFiniteError, match="step 4 is not finite"):
-        run.fit()
-    assert run.saved == [2]
-
-
-def test_a_run_killed_before_it_could_name_its_best_names_it_when_it_goes_on(make_run: MakeRun) -> None:
-    settings: dict[str, Any] = {"validate_every": 1, "metrics": {1: 0.5, 2: 0.3}}
-    run = make_run(max_steps=2, **settings)
-    run.fit()
-    (run.run_dir / "best.json").unlink()
-    make_run(max_steps=2, **settings).fit()
-    assert read_best(run.run_dir) == Best(2, "loss", 0.3)
-
-
 def test_a_skipped_update_names_its_examples(make_run: MakeRun, caplog: pytest.LogCaptureFixture) -> None:
     run = make_run(max_steps=2, skipped={2})
     run.fit()
@@ -455,11 +267,6 @@ def test_a_setting_that_cannot_work_is_refused_by_name(field: str, value: Any) -
     TrainingConfig().validate()
     with pytest.raises(UserError, match=rf"training\.{field} \({value}\)"):
         TrainingConfig(**{field: value}).validate()
-
-
-def raise_at(wanted: int, step: int, number: int) -> None:
-    if step == wanted:
-        signal.raise_signal(number)
 
 
 def test_a_run_is_not_continued_on_other_examples(make_run: MakeRun) -> None:
