@@ -1,7 +1,9 @@
-"""Score a trained run with ROUGE, beside the lead-3 baseline.
+"""Score a trained run, or anybody's summaries, with ROUGE beside lead-3; or compare two.
 
 python scripts/evaluate.py run=outputs/sample
 python scripts/evaluate.py run=outputs/sample split=validation limit=100 decoding=greedy
+python scripts/evaluate.py predictions=mine.jsonl references=references.jsonl
+python scripts/evaluate.py compare=[outputs/sample,outputs/other]
 python scripts/evaluate.py --help
 """
 

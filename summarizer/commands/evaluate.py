@@ -1,57 +1,157 @@
-"""Score a run's summaries of one split."""
+"""Score a run's summaries of one split, or a file of anybody's; or compare two that were scored."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from summarizer.checkpoint import require_run_folder, write_text_atomically
 from summarizer.commands.hints import script_command, tensorboard_command
-from summarizer.config import EvaluateConfig
+from summarizer.config import EvaluateConfig, from_yaml
 from summarizer.data.config import DataConfig
-from summarizer.data.example import Example
 from summarizer.data.sources import open_split
 from summarizer.errors import UserError
+from summarizer.evaluation.cases import Case, cases_of, in_order_of, read_predictions, read_references
+from summarizer.evaluation.compare import compare
+from summarizer.evaluation.evaluator import METRICS_FILE, PREDICTIONS_FILE, Evaluation
 from summarizer.evaluation.evaluator import evaluate as score
-from summarizer.evaluation.evaluator import side_by_side
-from summarizer.inference import Summarizer
+from summarizer.evaluation.tables import comparison_table, evaluation_table, side_by_side
+from summarizer.inference import CONFIG_FILE, Summarizer
 from summarizer.runtime import configure_logging
 
 logger = logging.getLogger(__name__)
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Summarize the split, print the table and samples, write metrics.json and predictions.jsonl."""
+    """Print tables and samples, and write metrics.json, predictions.jsonl and report.html."""
     configure_logging()
+    if config.compare:
+        _compare(config)
+    elif config.predictions is not None:
+        _score_file(config, Path(config.predictions))
+    else:
+        assert config.run is not None, "EvaluateConfig.validate lets nothing else through"
+        _score_run(config, config.run)
+
+
+def _score_run(config: EvaluateConfig, run: str) -> None:
     summarizer = Summarizer.from_run(
-        config.run, checkpoint=config.checkpoint, decoding=config.decoding, runtime=config.runtime
+        run, checkpoint=config.checkpoint, decoding=config.decoding, runtime=config.runtime
     )
-    examples = _read(config, summarizer.config.data)
-    output = Path(config.output) if config.output else Path(config.run) / "evaluation" / config.split
-    if output.exists() and not output.is_dir():
-        raise UserError(f"output ({output}) is a file and must be a folder: choose another")
+    cases = _read_split(config, summarizer.config.data)
+    output = _output_folder(config, Path(run) / "evaluation" / config.split)
     logger.info(
         "%s, step %s: %s examples of %s, on %s",
-        config.run, f"{summarizer.step:,}", f"{len(examples):,}", config.split, summarizer.runtime.describe(),
+        run, f"{summarizer.step:,}", f"{len(cases):,}", config.split, summarizer.runtime.describe(),
     )  # fmt: skip
 
     def summarize(documents: Sequence[str]) -> list[str]:
         return summarizer.summarize(documents, progress=True)
 
-    evaluation = score(summarize, examples, seed=config.seed, resamples=config.resamples, processes=config.processes)
+    _report(config, _scored(config, summarize, cases), output)
+    logger.info("next:")
+    logger.info("  %s", script_command("generate", f"run={run}", "text=An article of your own."))
+    logger.info("  %s", tensorboard_command(run))
+
+
+def _score_file(config: EvaluateConfig, file: Path) -> None:
+    cases, predictions = _read_predictions(config, file)
+    output = _output_folder(config, file.with_name(f"{file.name.split('.')[0]}_evaluation"))
+    logger.info("%s: %s predictions", file, f"{len(cases):,}")
+    _report(config, _scored(config, lambda documents: predictions, cases), output)
+
+
+def _compare(config: EvaluateConfig) -> None:
+    files = [_predictions_file(Path(name), config.split) for name in config.compare]
+    cases, first = _read_predictions(config, files[0])
+    others, predictions = _read_predictions(config, files[1])
+    by_id = {case.id: (case, prediction) for case, prediction in zip(others, predictions, strict=True)}
+    for case in cases:
+        if case.id not in by_id or by_id[case.id][0].references != case.references or len(by_id) != len(cases):
+            raise UserError(
+                f"compare ({files[0]} and {files[1]}) must be of the same examples ({len(cases):,} and {len(others):,}), "
+                f"and id {case.id[:40]} is not in both with the same reference: score the same split, as much of it"
+            )
+    second = [by_id[case.id][1] for case in cases]
+    comparison = compare(
+        cases, first, second,
+        seed=config.seed, resamples=config.resamples, processes=_processes(config), language=config.language,
+    )  # fmt: skip
+    print(f"first:  {config.compare[0]}\nsecond: {config.compare[1]}\n")
+    print(comparison_table(comparison))
+    if config.output is not None:
+        path = Path(config.output) / "comparison.json"
+        content = {"compared": list(config.compare), **comparison.metrics()}
+        write_text_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        logger.info("\nwritten to %s", path)
+
+
+def _scored(
+    config: EvaluateConfig, summarize: Callable[[Sequence[str]], list[str]], cases: Sequence[Case]
+) -> Evaluation:
+    return score(
+        summarize, cases,
+        seed=config.seed, resamples=config.resamples, processes=_processes(config), language=config.language,
+    )  # fmt: skip
+
+
+def _report(config: EvaluateConfig, evaluation: Evaluation, output: Path) -> None:
     evaluation.write(output)
-    print(evaluation.table())
+    print(evaluation_table(evaluation))
     if config.samples:
         print("\n" + side_by_side(evaluation.records, config.samples))
-    logger.info("\nwritten to %s: metrics.json, predictions.jsonl", output)
-    logger.info("next:")
-    logger.info("  %s", script_command("generate", f"run={config.run}", "text=An article of your own."))
-    logger.info("  %s", tensorboard_command(config.run))
+    logger.info("\nwritten to %s: %s, %s", output, METRICS_FILE, PREDICTIONS_FILE)
 
 
-def _read(config: EvaluateConfig, data: DataConfig) -> list[Example]:
+def _read_split(config: EvaluateConfig, data: DataConfig) -> list[Case]:
     """The examples to score: where the run read its data, unless told otherwise."""
     limit = replace(data.limit, **{config.split: config.limit}) if config.limit else data.limit
     chosen = replace(data, path=config.data_path or data.path, limit=limit)
-    return list(open_split(chosen, config.split))
+    return [Case.of(example) for example in open_split(chosen, config.split)]
+
+
+def _read_predictions(config: EvaluateConfig, file: Path) -> tuple[list[Case], list[str]]:
+    """Predictions, and the cases they are of: from the named file, from the run's split, or from beside them."""
+    lines = read_predictions(file, may_be_empty=config.empty_predictions or bool(config.compare))
+    if config.limit and config.run is None:
+        lines = lines[: config.limit]
+    if config.references is not None:
+        cases = cases_of(read_references(Path(config.references)))
+        return cases, in_order_of(cases, lines, f"references ({config.references})")
+    if config.run is not None and not config.compare:
+        data = from_yaml(require_run_folder(Path(config.run)) / CONFIG_FILE).data
+        cases = _read_split(config, data)
+        return cases, in_order_of(cases, lines, f"the {config.split} split of {config.run}")
+    return cases_of(lines), [line.text or "" for line in lines]
+
+
+def _predictions_file(path: Path, split: str) -> Path:
+    """What to compare ``path`` by: itself if it is a file, else what an evaluation left in it."""
+    if path.is_file():
+        return path
+    for candidate in (path / PREDICTIONS_FILE, path / "evaluation" / split / PREDICTIONS_FILE):
+        if candidate.is_file():
+            return candidate
+    if (path / CONFIG_FILE).is_file():
+        command = script_command("evaluate", f"run={path}", f"split={split}")
+        raise UserError(f"compare ({path}) holds no predictions of the {split} split yet: first {command}")
+    raise UserError(f"compare ({path}) is no run folder, evaluation folder or file of predictions: check the path")
+
+
+def _output_folder(config: EvaluateConfig, default: Path) -> Path:
+    output = Path(config.output) if config.output else default
+    if output.exists() and not output.is_dir():
+        raise UserError(f"output ({output}) is a file and must be a folder: choose another")
+    return output
+
+
+def _processes(config: EvaluateConfig) -> int:
+    if config.processes is not None:
+        return config.processes
+    available: Callable[[int], Any] | None = getattr(os, "sched_getaffinity", None)
+    return len(available(0)) if available is not None else os.cpu_count() or 1

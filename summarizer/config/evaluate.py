@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from omegaconf import MISSING
-
 from summarizer.config.decoding import DecodingOverrides
 from summarizer.config.parts import validate_parts
 from summarizer.errors import UserError
+from summarizer.evaluation.words import words_of
 from summarizer.runtime import RuntimeConfig
 
 
@@ -16,8 +15,23 @@ from summarizer.runtime import RuntimeConfig
 class EvaluateConfig:
     """scripts/evaluate.py."""
 
-    run: str = MISSING
-    """Run folder of a training run."""
+    run: str | None = None
+    """Run folder of a training run: its summaries are scored, or predictions of the split it was trained beside."""
+
+    predictions: str | None = None
+    """Score this file instead of summarizing: one prediction a line, as JSON (.jsonl) or as text."""
+
+    references: str | None = None
+    """File with the references of ``predictions``, where they are neither in that file nor a run's split."""
+
+    compare: list[str] = field(default_factory=list)
+    """Compare two: run folders scored before, folders of evaluations, or files of predictions."""
+
+    language: str = "en"
+    """Of the texts, a two-letter code: en is scored as by rouge-score, others with the letters it deletes."""
+
+    empty_predictions: bool = False
+    """Let empty predictions of a file score 0 instead of refusing them."""
 
     checkpoint: str = "best"
     """Which checkpoint: best, last, or the number of a step."""
@@ -32,7 +46,7 @@ class EvaluateConfig:
     """Read the split from these files instead of where the run read it."""
 
     output: str | None = None
-    """Folder for metrics.json and predictions.jsonl; by default one inside the run folder."""
+    """Folder for metrics.json, predictions.jsonl and report.html; by default one inside the run folder."""
 
     samples: int = 3
     """Summaries to print beside their references, spread evenly over the split."""
@@ -40,8 +54,14 @@ class EvaluateConfig:
     resamples: int = 1000
     """Bootstrap resamples behind each 95% interval."""
 
-    processes: int = 1
-    """Processes that share the scoring."""
+    processes: int | None = None
+    """Processes that share the scoring; by default one for each core."""
+
+    report: bool = True
+    """Write report.html, a page to read the examples on."""
+
+    report_examples: int = 200
+    """Examples on that page: the worst, the best, those in the middle, and others at random."""
 
     seed: int = 0
     """Of the bootstrap."""
@@ -52,11 +72,29 @@ class EvaluateConfig:
     def validate(self) -> None:
         """Raise UserError for the first value that cannot work."""
         validate_parts(self)
+        self._validate_choice()
+        words_of(self.language)
         if self.split not in ("train", "validation", "test"):
             raise UserError(f"split ({self.split}) must be train, validation or test")
-        for name in ("limit", "resamples", "processes"):
+        for name in ("limit", "resamples", "processes", "report_examples"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} ({value}) must be at least 1")
         if self.samples < 0:
             raise UserError(f"samples ({self.samples}) must be at least 0")
+
+    def _validate_choice(self) -> None:
+        if self.compare:
+            for name in ("run", "predictions"):
+                if getattr(self, name) is not None:
+                    raise UserError(f"{name} ({getattr(self, name)}) and compare are both given: leave one out")
+            if len(self.compare) != 2:
+                raise UserError(
+                    f"compare must name two, as in compare=[outputs/a,outputs/b], and has {len(self.compare)}"
+                )
+        elif self.run is None and self.predictions is None:
+            raise UserError(
+                "run is missing: add run=<folder>, predictions=<file> or compare=[<one>,<other>] to the command"
+            )
+        if self.references is not None and self.predictions is None and not self.compare:
+            raise UserError(f"references ({self.references}) belong to predictions: add predictions=<file>")

@@ -1,201 +1,207 @@
-"""A summarize function and examples in; ROUGE beside the lead baseline as a table and as files out."""
+"""Cases and what summarizes them in; ROUGE beside baselines, and what ROUGE does not see, out: as data and as files."""
 
+from __future__ import annotations
+
+import functools
 import json
-import textwrap
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from summarizer.checkpoint import write_text_atomically
-from summarizer.data.example import Example
 from summarizer.errors import UserError
 from summarizer.evaluation import rouge
-from summarizer.evaluation.baselines import lead
+from summarizer.evaluation.baselines import lead, oracle, random_sentences
 from summarizer.evaluation.bootstrap import Difference, Interval, Measure, RougeSummary, aggregate, f1_difference
+from summarizer.evaluation.cases import Case
 from summarizer.evaluation.rouge import PairScores
+from summarizer.evaluation.traits import TRAITS, traits_of
+from summarizer.evaluation.words import ENGLISH, words_of
+from summarizer.evaluation.workers import Workers
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.jsonl"
 
-_TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
-_DOCUMENT_LINES = 4  # of each document that a sample shows
-_NARROWEST = 40  # columns below which a sample is no longer text
+Traits = dict[str, float]  # some of TRAITS
 
 
 @dataclass(frozen=True)
 class Record:
-    """One example with its prediction; a line of predictions.jsonl has exactly these keys."""
+    """One case with its prediction."""
 
-    id: str
-    document: str
-    reference: str  # raw and untruncated
+    case: Case
     prediction: str
     scores: PairScores  # by ROUGE type, 0 to 1
+    traits: Traits
+
+    def as_data(self) -> dict[str, Any]:
+        """A line of predictions.jsonl."""
+        several = len(self.case.references) > 1
+        return {
+            "id": self.case.id,
+            "document": self.case.document,
+            **({"references": list(self.case.references)} if several else {"reference": self.case.references[0]}),
+            "prediction": self.prediction,
+            "scores": {rouge_type: score._asdict() for rouge_type, score in self.scores.items()},
+        }
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model scored on a set of examples, and what the first sentences of the same documents scored."""
+    """What predictions scored on a set of cases, and what extracts of the same documents scored."""
 
     model: RougeSummary
-    lead: RougeSummary
-    difference: dict[str, Difference]  # by ROUGE type: F1 of the model minus F1 of lead, paired
-    records: list[Record]  # in the order of the examples
+    baselines: dict[str, RougeSummary]  # lead<k>, random<k>, oracle<k>; none where documents are not known
+    difference: dict[str, Difference]  # by ROUGE type: F1 of the model minus F1 of lead, paired; empty without lead
+    traits: Traits  # means over the predictions that have them
+    reference_traits: Traits  # the same of the first reference of each case
+    records: list[Record]  # in the order of the cases
     baseline_sentences: int
     protocol: str
     seconds: float  # spent in the summarize function
+
+    @property
+    def lead(self) -> RougeSummary | None:
+        return self.baselines.get(f"lead{self.baseline_sentences}")
 
     def metrics(self) -> dict[str, Any]:
         """Plain data for JSON; scores lie between 0 and 1.
 
         Keys: ``rouge1``, ``rouge2``, ``rougeL``, ``rougeLsum``, each with ``precision``, ``recall``, ``f1``
-        and the bounds ``f1_low`` and ``f1_high`` of its 95% interval; ``lead3`` (named by its number of
-        sentences) with the same four for the baseline; ``difference`` with ``f1``, ``f1_low``, ``f1_high`` of
-        model minus baseline; ``examples``, ``seconds`` spent summarizing, and ``protocol``.
+        and the bounds ``f1_low`` and ``f1_high`` of its 95% interval; ``lead3``, ``random3``, ``oracle3`` (named
+        by their number of sentences) with the same four for the baselines; ``difference`` with ``f1``, ``f1_low``,
+        ``f1_high`` and ``p`` of model minus lead; ``traits`` and ``reference_traits``, see :data:`TRAITS`;
+        ``examples``, ``seconds`` spent summarizing, and ``protocol``.
         """
         return {
             **_scores_as_data(self.model),
-            f"lead{self.baseline_sentences}": _scores_as_data(self.lead),
-            "difference": {rouge_type: _f1_as_data(f1) for rouge_type, f1 in self.difference.items()},
+            **{name: _scores_as_data(summary) for name, summary in self.baselines.items()},
+            "difference": {
+                rouge_type: {**_f1_as_data(difference), "p": difference.p}
+                for rouge_type, difference in self.difference.items()
+            },
+            "traits": self.traits,
+            "reference_traits": self.reference_traits,
             "examples": len(self.records),
             "seconds": self.seconds,
             "protocol": self.protocol,
         }
 
-    def table(self) -> str:
-        """ROUGE x 100 beside the baseline, at most 100 columns wide."""
-        baseline = f"lead-{self.baseline_sentences}"
-        header = ["", "P", "R", "F1", "95% interval", f"{baseline} F1", f"F1 - {baseline}", "95% interval"]
-        rows = [header] + [self._row(rouge_type) for rouge_type in rouge.ROUGE_TYPES]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [_aligned(row, widths) for row in rows]
-        rule = "-" * len(lines[0])
-        count = len(self.records)
-        title = f"ROUGE x 100 of {count:,} example{'s' * (count != 1)}, summarized in {self.seconds:,.1f} s"
-        return "\n".join([title, rule, lines[0], rule, *lines[1:], rule])
-
     def write(self, folder: Path) -> None:
-        """Write metrics.json (``metrics``) and predictions.jsonl (``Record``), each whole or not at all.
+        """Write metrics.json (``metrics``) and predictions.jsonl (``Record.as_data``), each whole or not at all.
 
         Raises:
             UserError: the folder cannot be created or written to.
         """
-        lines = [json.dumps(_record_as_data(record), ensure_ascii=False) for record in self.records]
+        lines = [json.dumps(record.as_data(), ensure_ascii=False) for record in self.records]
         write_text_atomically(folder / PREDICTIONS_FILE, "\n".join(lines) + "\n")
         metrics = json.dumps(self.metrics(), indent=2, ensure_ascii=False)
         write_text_atomically(folder / METRICS_FILE, metrics + "\n")
 
-    def _row(self, rouge_type: str) -> list[str]:
-        measure, difference = self.model[rouge_type], self.difference[rouge_type]
-        return [
-            _TITLES[rouge_type],
-            f"{100 * measure.precision.mean:.2f}",
-            f"{100 * measure.recall.mean:.2f}",
-            f"{100 * measure.f1.mean:.2f}",
-            f"{100 * measure.f1.low:.2f} to {100 * measure.f1.high:.2f}",
-            f"{100 * self.lead[rouge_type].f1.mean:.2f}",
-            f"{100 * difference.mean:+.2f}",
-            f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}",
-        ]
-
 
 def evaluate(
     summarize: Callable[[Sequence[str]], list[str]],
-    examples: Sequence[Example],
+    cases: Sequence[Case],
     *,
     seed: int = 0,
     resamples: int = 1000,
     processes: int = 1,
     baseline_sentences: int = 3,
+    language: str = ENGLISH,
 ) -> Evaluation:
-    """Summarize the documents of ``examples`` in one call, and score the summaries beside the lead baseline.
+    """Summarize the documents of ``cases`` in one call, and score the summaries beside extracts of the documents.
 
     Args:
         summarize: gives one summary for each document, in order, its sentences separated by newlines.
-        seed: of the bootstrap; with ``resamples``, the number of its resamples, it settles the intervals.
+        seed: of the bootstrap and the random baseline; with ``resamples``, it settles the intervals.
         processes: that share the scoring; they change no number.
-        baseline_sentences: taken from the start of each document by the baseline.
+        baseline_sentences: taken from each document by the baselines.
+        language: of the texts, see :func:`words_of`.
 
     Raises:
-        UserError: no examples, a number below 1, or not as many summaries as documents.
+        UserError: no cases, a number below 1, an unknown language, or not as many summaries as documents.
     """
-    if not examples:
+    if not cases:
         raise UserError("examples (0) must be at least 1; choose a split that has rows, or raise its limit")
     if resamples < 1:  # said before hours of summarizing, not after
         raise UserError(f"resamples ({resamples}) must be at least 1; 1000 is usual")
-    documents = [example.document for example in examples]
-    references = [example.summary for example in examples]
-    leads = [lead(document, baseline_sentences) for document in documents]
-    lead_scores = rouge.score_pairs(references, leads, processes)
+    words_of(language)
+    with Workers(processes) as workers:
+        score = functools.partial(_scores, cases, language=language, workers=workers)
+        extracts = _extracts(cases, baseline_sentences, seed=seed, language=language, workers=workers)
+        baseline_scores = {name: score(texts) for name, texts in extracts.items()}
 
-    start = time.perf_counter()
-    predictions = summarize(documents)
-    seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        predictions = summarize([case.document for case in cases])
+        seconds = time.perf_counter() - start
 
-    scores = rouge.score_pairs(references, predictions, processes)
+        scores = score(predictions)
+        traits = _traits(cases, predictions, workers)
+        reference_traits = _traits(cases, [case.references[0] for case in cases], workers, compared=False)
+    summarized = functools.partial(aggregate, seed=seed, resamples=resamples)
+    lead_scores = baseline_scores.get(f"lead{baseline_sentences}")
     return Evaluation(
-        model=aggregate(scores, seed=seed, resamples=resamples),
-        lead=aggregate(lead_scores, seed=seed, resamples=resamples),
-        difference=f1_difference(scores, lead_scores, seed=seed, resamples=resamples),
-        records=[
-            Record(example.id, example.document, example.summary, prediction, score)
-            for example, prediction, score in zip(examples, predictions, scores, strict=True)
-        ],
+        model=summarized(scores),
+        baselines={name: summarized(each) for name, each in baseline_scores.items()},
+        difference=f1_difference(scores, lead_scores, seed=seed, resamples=resamples) if lead_scores else {},
+        traits=_means(traits),
+        reference_traits=_means(reference_traits),
+        records=[Record(*parts) for parts in zip(cases, predictions, scores, traits, strict=True)],
         baseline_sentences=baseline_sentences,
-        protocol=rouge.protocol(seed=seed, resamples=resamples),
+        protocol=rouge.protocol(
+            seed=seed,
+            resamples=resamples,
+            language=language,
+            most_references=max(len(case.references) for case in cases),
+        ),
         seconds=seconds,
     )
 
 
-def side_by_side(records: Sequence[Record], count: int, width: int = 100) -> str:
-    """Samples to read in a terminal: the start of the document, the reference, the prediction, its ROUGE.
-
-    The ``count`` samples are spread evenly over the records: nobody picked them.
-    """
-    count = min(count, len(records))
-    places = [sample * len(records) // count for sample in range(count)]
-    return "\n\n".join(_sample(records[place], place + 1, len(records), max(width, _NARROWEST)) for place in places)
+def _scores(cases: Sequence[Case], texts: Sequence[str], *, language: str, workers: Workers) -> list[PairScores]:
+    references = [case.references if len(case.references) > 1 else case.references[0] for case in cases]
+    return rouge.score_pairs(references, texts, language=language, workers=workers)
 
 
-def _sample(record: Record, number: int, total: int, width: int) -> str:
-    scores = ", ".join(f"{_TITLES[rouge_type]} {100 * score.f1:.1f}" for rouge_type, score in record.scores.items())
-    return "\n".join(
-        [
-            f"--- {number} of {total} (id {_printable(record.id)}) ".ljust(width, "-")[:width],
-            _labelled("document", record.document, width, _DOCUMENT_LINES),
-            _labelled("reference", record.reference, width),
-            _labelled("prediction", record.prediction or "(empty)", width),
-            _labelled("F1", scores, width),
-        ]
-    )
+def _extracts(
+    cases: Sequence[Case], num_sentences: int, *, seed: int, language: str, workers: Workers
+) -> dict[str, list[str]]:
+    """What each baseline takes from the documents, if they are known."""
+    documents = [case.document for case in cases]
+    best = functools.partial(_oracles, num_sentences=num_sentences, language=language)
+    extracts = {
+        f"lead{num_sentences}": [lead(document, num_sentences) for document in documents],
+        f"random{num_sentences}": [random_sentences(document, num_sentences, seed=seed) for document in documents],
+    }
+    return {**extracts, f"oracle{num_sentences}": workers.map(best, cases)} if all(documents) else {}
 
 
-def _labelled(label: str, text: str, width: int, most_lines: int | None = None) -> str:
-    margin = " " * 12
-    lines = [
-        wrapped
-        for line in text.splitlines()
-        for wrapped in textwrap.wrap(_printable(line), width - len(margin), max_lines=most_lines, placeholder=" ...")
-    ]
-    if most_lines is not None and len(lines) > most_lines:
-        lines = [*lines[: most_lines - 1], "..."]
-    return textwrap.indent("\n".join(lines), margin).replace(margin, label.ljust(len(margin)), 1)
+def _oracles(cases: Sequence[Case], num_sentences: int, language: str) -> list[str]:
+    return [oracle(case.document, case.references, num_sentences, language=language) for case in cases]
 
 
-def _printable(line: str) -> str:
-    """Without control characters: an article is a stranger's text and must not steer the terminal."""
-    return "".join(character if character.isprintable() else " " for character in line)
+def _traits(cases: Sequence[Case], texts: Sequence[str], workers: Workers, compared: bool = True) -> list[Traits]:
+    """:param compared: to the length of the references."""
+    references = [case.references if compared else () for case in cases]
+    documents = [case.document for case in cases]
+    return workers.map(_traits_of_all, list(zip(texts, documents, references, strict=True)))
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    """The first cell to the left, numbers to the right."""
-    numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-    return "  ".join([row[0].ljust(widths[0]), *numbers])
+def _traits_of_all(rows: Sequence[tuple[str, str, Sequence[str]]]) -> list[Traits]:
+    return [traits_of(*row) for row in rows]
 
 
-def _scores_as_data(summary: RougeSummary) -> dict[str, dict[str, float]]:
+def _means(traits: Sequence[Traits]) -> Traits:
+    """The mean of each trait over those that have it."""
+    values = {name: [each[name] for each in traits if name in each] for name in TRAITS}
+    return {name: float(np.mean(each)) for name, each in values.items() if each}
+
+
+def _scores_as_data(summary: RougeSummary) -> dict[str, Mapping[str, float]]:
     return {rouge_type: _measure_as_data(measure) for rouge_type, measure in summary.items()}
 
 
@@ -205,8 +211,3 @@ def _measure_as_data(measure: Measure) -> dict[str, float]:
 
 def _f1_as_data(f1: Interval | Difference) -> dict[str, float]:
     return {"f1": f1.mean, "f1_low": f1.low, "f1_high": f1.high}
-
-
-def _record_as_data(record: Record) -> dict[str, Any]:
-    scores = {rouge_type: score._asdict() for rouge_type, score in record.scores.items()}
-    return {**asdict(record), "scores": scores}

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from summarizer.data.example import Example
 from summarizer.errors import UserError
 from summarizer.evaluation.baselines import lead
 from summarizer.evaluation.bootstrap import aggregate
-from summarizer.evaluation.evaluator import Evaluation, evaluate, side_by_side
+from summarizer.evaluation.cases import Case
+from summarizer.evaluation.evaluator import Evaluation, evaluate
 from summarizer.evaluation.rouge import ROUGE_TYPES, score_pairs
+from summarizer.evaluation.tables import evaluation_table, side_by_side
+from summarizer.evaluation.traits import traits_of
 
-EXAMPLES = [
-    Example(
+CASES = [
+    Case(
         id=f"case-{number}",
         document=f"storm {number} hit. it rained. roofs fell. {word} was saved by crews. all slept.",
-        summary=f"crews saved {word} .\nstorm {number} is over — {word}.",
+        references=(f"crews saved {word} .\nstorm {number} is over — {word}.",),
     )
     for number, word in enumerate(["anna", "bert", "carl", "dora", "emil", "fred", "gina"])
 ]
@@ -29,12 +31,12 @@ def last_but_one(documents: Sequence[str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def evaluation() -> Evaluation:
-    return evaluate(last_but_one, EXAMPLES, seed=5, resamples=100)
+    return evaluate(last_but_one, CASES, seed=5, resamples=100)
 
 
 def test_model_and_baseline_are_scored_against_the_raw_references(evaluation: Evaluation) -> None:
-    references = [example.summary for example in EXAMPLES]
-    documents = [example.document for example in EXAMPLES]
+    references = [example.references[0] for example in CASES]
+    documents = [example.document for example in CASES]
     model = score_pairs(references, last_but_one(documents))
     baseline = score_pairs(references, [lead(document) for document in documents])
     assert evaluation.model == aggregate(model, seed=5, resamples=100)
@@ -45,21 +47,21 @@ def test_model_and_baseline_are_scored_against_the_raw_references(evaluation: Ev
 
 
 def test_records_keep_the_order_of_the_examples(evaluation: Evaluation) -> None:
-    assert [record.id for record in evaluation.records] == [example.id for example in EXAMPLES]
-    for record, example in zip(evaluation.records, EXAMPLES, strict=True):
+    assert [record.case.id for record in evaluation.records] == [example.id for example in CASES]
+    for record, example in zip(evaluation.records, CASES, strict=True):
         assert record.prediction == last_but_one([example.document])[0]
-        assert [record.scores] == score_pairs([example.summary], [record.prediction])
+        assert [record.scores] == score_pairs([example.references[0]], [record.prediction])
 
 
 def test_the_number_of_baseline_sentences_reaches_baseline_table_and_metrics() -> None:
-    one = evaluate(last_but_one, EXAMPLES, baseline_sentences=1, resamples=10)
-    assert one.lead != evaluate(last_but_one, EXAMPLES, resamples=10).lead
-    assert "lead-1" in one.table()
+    one = evaluate(last_but_one, CASES, baseline_sentences=1, resamples=10)
+    assert one.lead != evaluate(last_but_one, CASES, resamples=10).lead
+    assert "lead-1" in evaluation_table(one)
     assert "lead1" in one.metrics()
 
 
 def test_the_table_shows_the_numbers_and_fits_a_terminal(evaluation: Evaluation) -> None:
-    table = evaluation.table()
+    table = evaluation_table(evaluation)
     assert all(len(line) <= 100 for line in table.splitlines())
     for title, rouge_type in zip(("ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum"), ROUGE_TYPES, strict=True):
         row = next(line.split() for line in table.splitlines() if line.split()[0] == title and len(line.split()) > 5)
@@ -75,10 +77,10 @@ def test_the_table_shows_the_numbers_and_fits_a_terminal(evaluation: Evaluation)
 
 
 def test_the_widest_table_still_fits_a_terminal() -> None:
-    perfect = {example.document: example.summary for example in EXAMPLES}
-    evaluation = evaluate(lambda documents: [perfect[document] for document in documents], EXAMPLES)
-    assert "100.00 to 100.00" in evaluation.table()
-    assert all(len(line) <= 100 for line in evaluation.table().splitlines())
+    perfect = {example.document: example.references[0] for example in CASES}
+    evaluation = evaluate(lambda documents: [perfect[document] for document in documents], CASES)
+    assert "100.00 to 100.00" in evaluation_table(evaluation)
+    assert all(len(line) <= 100 for line in evaluation_table(evaluation).splitlines())
 
 
 def test_written_files_read_back(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -89,15 +91,15 @@ def test_written_files_read_back(evaluation: Evaluation, tmp_path: Path) -> None
 
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
     assert metrics == evaluation.metrics()
-    assert metrics["examples"] == len(EXAMPLES)
+    assert metrics["examples"] == len(CASES)
     assert metrics["rouge1"]["f1_low"] <= metrics["rouge1"]["f1"] <= metrics["rouge1"]["f1_high"]
     assert set(metrics["lead3"]) == set(metrics["difference"]) == set(ROUGE_TYPES)
     assert "seed 5" in metrics["protocol"]
 
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text("utf-8").split("\n")[:-1]]
-    assert [row["id"] for row in rows] == [example.id for example in EXAMPLES]
+    assert [row["id"] for row in rows] == [example.id for example in CASES]
     assert set(rows[0]) == {"id", "document", "reference", "prediction", "scores"}
-    assert rows[0]["reference"] == EXAMPLES[0].summary
+    assert rows[0]["reference"] == CASES[0].references[0]
     assert rows[0]["scores"]["rouge2"]["f1"] == evaluation.records[0].scores["rouge2"].f1
 
 
@@ -124,16 +126,16 @@ def test_bad_input_is_told_to_the_user_before_anything_is_summarized(tmp_path: P
     with pytest.raises(UserError, match=r"examples \(0\)"):
         evaluate(never, [])
     with pytest.raises(UserError, match=r"resamples \(0\)"):
-        evaluate(never, EXAMPLES, resamples=0)
+        evaluate(never, CASES, resamples=0)
     with pytest.raises(UserError, match=r"processes \(0\)"):
-        evaluate(never, EXAMPLES, processes=0)
+        evaluate(never, CASES, processes=0)
     with pytest.raises(UserError, match=r"number of sentences \(0\)"):
-        evaluate(never, EXAMPLES, baseline_sentences=0)
+        evaluate(never, CASES, baseline_sentences=0)
 
 
 def test_a_lost_summary_is_noticed() -> None:
     with pytest.raises(UserError, match=r"predictions \(6\) must be as many as references \(7\)"):
-        evaluate(lambda documents: last_but_one(documents)[1:], EXAMPLES)
+        evaluate(lambda documents: last_but_one(documents)[1:], CASES)
 
 
 def test_a_folder_that_is_a_file_is_told_to_the_user(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -150,17 +152,69 @@ def test_samples_show_reference_and_prediction_within_the_width(evaluation: Eval
     for number in (0, 2, 4):  # spread evenly over the seven
         assert f"case-{number}" in one_line
         assert " ".join(evaluation.records[number].prediction.split()) in one_line
-        assert " ".join(EXAMPLES[number].summary.split()) in one_line
+        assert " ".join(CASES[number].references[0].split()) in one_line
 
 
 def test_samples_are_no_more_than_there_are(evaluation: Evaluation) -> None:
-    assert side_by_side(evaluation.records, 50).count("--- ") == len(EXAMPLES)
+    assert side_by_side(evaluation.records, 50).count("--- ") == len(CASES)
     assert side_by_side(evaluation.records, 0) == ""
 
 
 def test_a_long_document_is_shortened_and_cannot_steer_the_terminal() -> None:
-    hostile = Example("long", "\x1b[2Jword " * 500 + "\n" * 9 + "end.", "a summary")
+    hostile = Case("long", "\x1b[2Jword " * 500 + "\n" * 9 + "end.", ("a summary",))
     text = side_by_side(evaluate(lambda _: [""], [hostile], resamples=1).records, 1)
     assert "\x1b" not in text
     assert len(text.splitlines()) < 10
     assert "(empty)" in text
+
+
+def test_the_baselines_stand_beside_in_their_order(evaluation: Evaluation) -> None:
+    assert list(evaluation.baselines) == ["lead3", "random3", "oracle3"]
+    oracle, lead_score = (
+        sum(evaluation.baselines[name][rouge_type].f1.mean for rouge_type in ("rouge1", "rouge2"))
+        for name in ("oracle3", "lead3")
+    )
+    assert oracle >= lead_score
+    table = evaluation_table(evaluation)
+    for name in ("lead-3", "random-3", "oracle-3"):
+        assert name in table
+    assert f"{100 * evaluation.baselines['oracle3']['rougeL'].f1.mean:.2f}" in table
+
+
+def test_without_documents_there_are_no_baselines_but_scores() -> None:
+    cases = [Case(case.id, "", case.references) for case in CASES]
+    evaluation = evaluate(lambda documents: ["crews saved anna"] * len(documents), cases, resamples=10)
+    assert evaluation.baselines == evaluation.difference == {}
+    assert "lead" not in evaluation_table(evaluation)
+    assert set(evaluation.traits) == {"words", "length_ratio", "repeated_trigrams"}
+    assert evaluation.metrics()["rouge1"]["f1"] > 0
+
+
+def test_several_references_are_scored_by_the_best_and_told() -> None:
+    cases = [Case("1", "a storm. rain.", ("nothing alike", "a storm came"))]
+    evaluation = evaluate(lambda documents: ["a storm came"], cases, resamples=10)
+    assert evaluation.model["rouge1"].f1.mean == 1.0
+    assert "best F1 of up to 2 references" in evaluation.protocol
+    assert evaluation.records[0].as_data()["references"] == list(cases[0].references)
+
+
+def test_the_language_reaches_scores_baselines_and_protocol() -> None:
+    cases = [Case("1", "天气很好。部长见面。他们走了。", ("部长见面",))]
+    evaluation = evaluate(lambda documents: ["部长"], cases, resamples=10, language="zh")
+    assert evaluation.model["rouge1"].precision.mean == 1.0
+    assert evaluation.baselines["oracle3"]["rouge1"].f1.mean == 1.0
+    assert "Unicode tokenizer for zh" in evaluation.protocol
+
+
+def test_traits_are_the_means_over_those_that_have_them() -> None:
+    cases = [Case("1", "a b c d", ("a b",)), Case("2", "a b c d", ("a b",))]
+    evaluation = evaluate(lambda documents: ["a x", ""], cases, resamples=10)
+    assert evaluation.traits["words"] == 1.0
+    assert evaluation.traits["novel_1grams"] == traits_of("a x", "a b c d")["novel_1grams"] == 0.5
+
+
+def test_the_number_of_processes_changes_no_number(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("summarizer.evaluation.workers._FEWEST", 2)
+    monkeypatch.setattr("summarizer.evaluation.workers._CHUNK", 2)
+    shared = evaluate(last_but_one, CASES, seed=5, resamples=100, processes=2)
+    assert {**shared.metrics(), "seconds": 0} == {**evaluation.metrics(), "seconds": 0}
