@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
-from summarizer.checkpoint import ModelWeights, load_model_weights, require_run_folder
-from summarizer.config import DecodingOverrides, TrainConfig, from_yaml, require_fitting_search, with_overrides
+from summarizer.checkpoint import ModelWeights, load_model_weights, require_run_folder, require_same_settings
+from summarizer.config import (
+    DecodingOverrides,
+    TrainConfig,
+    decisive_settings,
+    from_yaml,
+    require_fitting_search,
+    with_overrides,
+)
 from summarizer.decoding.generator import Generator, Summary
 from summarizer.errors import UserError
 from summarizer.model.config import TransformerConfig
@@ -66,7 +74,7 @@ class Summarizer:
         run_dir = require_run_folder(Path(run))
         config = from_yaml(run_dir / CONFIG_FILE)
         tokenizer = Tokenizer.load(run_dir / TOKENIZER_FILE)
-        weights = load_model_weights(run_dir, which=checkpoint)
+        weights = load_model_weights(run_dir, checkpoint, partial(require_same_settings, decisive_settings(config)))
         _require_own_tokenizer(run_dir, weights, tokenizer)
         chosen = set_up(runtime if runtime is not None else RuntimeConfig())
         try:

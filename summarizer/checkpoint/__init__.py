@@ -22,6 +22,7 @@ from summarizer.checkpoint.format import (
     NonFiniteError,
 )
 from summarizer.checkpoint.loading import load_checkpoint
+from summarizer.checkpoint.origin import other_settings, require_same_settings
 from summarizer.checkpoint.run_folder import (
     Best,
     clean_temporary,
@@ -58,11 +59,13 @@ __all__ = [
     "load_latest",
     "load_model_weights",
     "lock_holder",
+    "other_settings",
     "prune",
     "read_best",
     "refuse_ways_out",
     "remove_abandoned",
     "require_run_folder",
+    "require_same_settings",
     "save_checkpoint",
     "take_snapshot",
     "write_best",

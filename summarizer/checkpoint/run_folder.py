@@ -100,15 +100,27 @@ def load_latest(run_dir: Path, find_fault: Callable[[Checkpoint], None] = lambda
     return None
 
 
-def load_model_weights(run_dir: Path, which: str | int = "best") -> ModelWeights:
+def load_model_weights(
+    run_dir: Path,
+    which: str | int = "best",
+    find_fault: Callable[[ModelWeights], None] = lambda weights: None,
+) -> ModelWeights:
     """The weights for inference: of the ``"best"`` checkpoint, of the ``"last"``, or of a step.
 
     Without a valid best checkpoint the newest valid one serves, with a warning if one was named; a step asked
     for by number is never replaced by another. Raises UserError for an unknown ``which``, and CheckpointError
     for damage.
+
+    :param find_fault: raises CheckpointError for weights that are whole, and yet not to be used.
     """
+
+    def load(path: Path) -> ModelWeights:
+        weights = load_weights(path)
+        find_fault(weights)
+        return weights
+
     if str(which).isdecimal():
-        return load_weights(_folder_of(run_dir, int(which)))
+        return load(_folder_of(run_dir, int(which)))
     if which not in ("best", "last"):
         raise UserError(f"checkpoint ({which}) must be best, last or the number of a step; {_saved_steps(run_dir)}")
     candidates = list(reversed(list_checkpoints(run_dir)))
@@ -117,7 +129,7 @@ def load_model_weights(run_dir: Path, which: str | int = "best") -> ModelWeights
     faults: list[CheckpointError] = []
     for path in candidates:
         try:
-            return load_weights(path)
+            return load(path)
         except NewerFormatError:
             raise
         except CheckpointError as error:

@@ -5,7 +5,7 @@ Nothing is raised once the folder can be listed, and nothing is changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,11 +17,13 @@ from summarizer.checkpoint import (
     examine_checkpoints,
     list_leftovers,
     lock_holder,
+    other_settings,
     read_best,
     refuse_ways_out,
 )
+from summarizer.checkpoint.format import TRAINER_STATE_FILE
 from summarizer.commands.run_history import Evaluation, History, numbers, read_evaluations, read_history
-from summarizer.config import TrainConfig, from_yaml
+from summarizer.config import TrainConfig, decisive_settings, from_yaml
 from summarizer.errors import UserError
 from summarizer.inference import CONFIG_FILE, TOKENIZER_FILE
 from summarizer.model.transformer import Transformer
@@ -175,7 +177,7 @@ def _build_model(report: RunReport) -> None:
 
 
 def _read_checkpoints(report: RunReport) -> None:
-    report.checkpoints = examine_checkpoints(report.run_dir)
+    report.checkpoints = [_with_foreign_fault(report, each) for each in examine_checkpoints(report.run_dir)]
     for each in report.checkpoints:
         report.faults += [f"checkpoints/{each.path.name}/{fault}" for fault in each.faults]
     newest = report.newest_valid
@@ -188,6 +190,15 @@ def _read_checkpoints(report: RunReport) -> None:
         report.faults.append(f"checkpoints/{newest.path.name}/trainer.json: {str(error).partition(';')[0]}")
     if report.misfit is not None:
         report.faults.append(f"checkpoints/{newest.path.name}: of another model than {CONFIG_FILE}: {report.misfit}")
+
+
+def _with_foreign_fault(report: RunReport, found: Examination) -> Examination:
+    """Of another run: whole, and nobody uses it."""
+    if report.config is None or found.trainer_state is None:
+        return found
+    changed = other_settings(decisive_settings(report.config), found.trainer_state)
+    fault = f"{TRAINER_STATE_FILE}: of another run ({'; '.join(changed)})"
+    return replace(found, faults=[*found.faults, fault], weight_shapes=None) if changed else found
 
 
 def _state_of(examination: Examination) -> TrainerState:

@@ -17,7 +17,7 @@ from summarizer.checkpoint import (
 )
 from summarizer.commands.hints import script_command, tensorboard_command
 from summarizer.commands.preparation import PreparedData, prepare
-from summarizer.config import TrainConfig, flat_settings, from_yaml, to_yaml
+from summarizer.config import TrainConfig, decisive_settings, flat_settings, from_yaml, to_yaml
 from summarizer.data.loader import BatchLoader
 from summarizer.decoding.generator import Generator
 from summarizer.errors import UserError
@@ -37,23 +37,6 @@ from summarizer.training.step import Updater
 from summarizer.training.trainer import Trainer, resume
 
 logger = logging.getLogger(__name__)
-
-# What a resumed run may change without becoming another run.
-_HARMLESS = (
-    "run_dir",
-    "training.log_every",
-    "training.save_every",
-    "training.save_in_background",
-    "training.keep_last",
-    "training.max_failed_saves",
-    "training.max_steps",
-    "validation.samples",
-    "runtime.",
-    "data.cache_dir",
-    "data.path",  # the same texts may lie elsewhere; their hashes are in the checkpoints
-    "data.name",
-    "data.licence",
-)
 
 # What people compare runs by, in the order of the hyper-parameter table.
 _HYPERPARAMETERS = (
@@ -94,7 +77,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
         data=data.train.fingerprint,
         validation_data=data.validation.fingerprint,
         tokenizer=data.tokenizer.fingerprint,
-        settings=_decisive_settings(config),
+        settings=decisive_settings(config),
     )
     # Only now: what is refused above must not become what the run folder says of itself.
     write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
@@ -212,7 +195,7 @@ def _require_same_run(run_dir: Path, config: TrainConfig) -> None:
     refuse_ways_out(run_dir)
     if not (run_dir / CONFIG_FILE).exists():
         return
-    before, now = _decisive_settings(from_yaml(run_dir / CONFIG_FILE)), _decisive_settings(config)
+    before, now = decisive_settings(from_yaml(run_dir / CONFIG_FILE)), decisive_settings(config)
     changed = [
         f"{key} was {before.get(key)} and is {now.get(key)}"
         for key in sorted({*before, *now})
@@ -223,10 +206,6 @@ def _require_same_run(run_dir: Path, config: TrainConfig) -> None:
             f"run_dir ({run_dir}) holds a run with other settings ({'; '.join(changed)}): "
             "repeat its settings to continue it, or choose another run_dir"
         )
-
-
-def _decisive_settings(config: TrainConfig) -> dict[str, str | int | float | bool]:
-    return {key: value for key, value in flat_settings(config).items() if not key.startswith(_HARMLESS)}
 
 
 def _require_same_tokenizer(run_dir: Path, tokenizer: Tokenizer) -> None:

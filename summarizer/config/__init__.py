@@ -9,12 +9,14 @@ from summarizer.config.composition import SCHEMAS, register_schemas, to_object
 from summarizer.config.decoding import DecodingOverrides, require_fitting_search, with_overrides
 from summarizer.config.evaluate import EvaluateConfig
 from summarizer.config.generate import GenerateConfig
+from summarizer.config.identity import HARMLESS, decisive_settings
 from summarizer.config.inspect_run import InspectRunConfig
 from summarizer.config.saved import flat_settings, from_yaml, to_yaml
 from summarizer.config.train import TrainConfig
 from summarizer.config.train_tokenizer import TrainTokenizerConfig
 
 __all__ = [
+    "HARMLESS",
     "SCHEMAS",
     "CompareAttentionConfig",
     "DecodingOverrides",
@@ -23,6 +25,7 @@ __all__ = [
     "InspectRunConfig",
     "TrainConfig",
     "TrainTokenizerConfig",
+    "decisive_settings",
     "flat_settings",
     "from_yaml",
     "register_schemas",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from summarizer.checkpoint import Checkpoint, CheckpointError, load_latest
+from summarizer.checkpoint import Checkpoint, load_latest, require_same_settings
 from summarizer.data.batch import Batch
 from summarizer.data.loader import BatchLoader
 from summarizer.errors import UserError
@@ -177,7 +177,7 @@ def resume(
     :raises UserError: the checkpoint is of another model, or of other examples or another tokenizer.
     """
     fresh = TrainerState(data=data, validation_data=validation_data, tokenizer=tokenizer, settings=dict(settings or {}))
-    checkpoint: Checkpoint | None = load_latest(run_dir, partial(_require_same_settings, fresh.settings))
+    checkpoint: Checkpoint | None = load_latest(run_dir, partial(require_same_settings, fresh.settings))
     if checkpoint is None:
         return fresh
     try:
@@ -211,15 +211,3 @@ def _require_same_origin(run_dir: Path, before: TrainerState, now: TrainerState)
             f"run_dir ({run_dir}) holds a run made of other files than those that data and tokenizer name now "
             f"({'; '.join(changed)}): bring them back as they were to continue it, or choose another run_dir"
         )
-
-
-def _require_same_settings(settings: Settings, checkpoint: Checkpoint) -> None:
-    """A setting that only one of two releases knows is no difference."""
-    state = checkpoint.trainer_state.get("state")
-    noted = state.get("settings") if isinstance(state, dict) else None
-    if not isinstance(noted, dict):
-        return
-    names = sorted(noted.keys() & settings.keys())
-    changed = [f"{name} was {noted[name]} and is {settings[name]}" for name in names if noted[name] != settings[name]]
-    if changed:
-        raise CheckpointError(f"{checkpoint.path} is of another run ({'; '.join(changed)}); remove it")

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from harness import KILLED, MakeRun, Run, tiny_config
 
+from summarizer import Summarizer
+from summarizer.checkpoint import CheckpointError
+
 pytestmark = pytest.mark.slow
 
 NEWEST, BEFORE = 6, 4
@@ -85,6 +88,9 @@ def test_a_damaged_newest_checkpoint_is_skipped(
 def test_the_checkpoint_of_another_run_is_skipped(copied: Run, stranger: Run, whole: Run) -> None:
     shutil.rmtree(checkpoint_of(copied))
     shutil.copytree(checkpoint_of(stranger), checkpoint_of(copied))
+    assert Summarizer.from_run(copied.folder, checkpoint="last").step == BEFORE, "whoever summarizes uses the same one"
+    with pytest.raises(CheckpointError, match="is of another run"):
+        Summarizer.from_run(copied.folder, checkpoint=str(NEWEST))
     assert_goes_on_from_the_one_before(copied, whole, told="is of another run (seed was 2 and is 1)")
 
 

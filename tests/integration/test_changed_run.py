@@ -15,7 +15,7 @@ import yaml
 from summarizer.checkpoint import load_latest
 from summarizer.commands import train as train_command
 from summarizer.commands.train import train
-from summarizer.config import TrainConfig, flat_settings, from_yaml, to_yaml
+from summarizer.config import HARMLESS, TrainConfig, flat_settings, from_yaml, to_yaml
 from summarizer.errors import UserError
 from summarizer.training.state import TrainerState
 
@@ -97,7 +97,7 @@ def test_all_that_would_make_another_run_is_listed_with_both_values(config: Trai
     assert [words for _, words in CHANGES.values() if words not in message] == []
 
 
-HARMLESS: dict[str, Any] = {
+HARMLESS_CHANGES: dict[str, Any] = {
     "training.log_every": 1,
     "training.save_every": 7,
     "training.save_in_background": False,
@@ -120,7 +120,7 @@ def test_every_whole_number_is_in_one_of_the_two_classes(config: TrainConfig) ->
             other, numbers[key] = changed(other, key, value + 2), value
     message = refusal(other)
     named = {key for key, value in numbers.items() if f"{key} was {value} and is {value + 2}" in message}
-    harmless = {key for key in numbers if key.startswith(train_command._HARMLESS)}
+    harmless = {key for key in numbers if key.startswith(HARMLESS)}
     assert named | harmless == numbers.keys()
     assert named & harmless == set()
 
@@ -129,7 +129,7 @@ def test_it_goes_on_with_harmless_changes_from_another_place(config: TrainConfig
     """The texts moved, the run moved, it shall be longer and say more."""
     (tmp_path / "texts").rename(tmp_path / "texts moved")
     (tmp_path / "run").rename(tmp_path / "run moved")
-    for key, value in {**HARMLESS, "data.path": str(tmp_path / "texts moved")}.items():
+    for key, value in {**HARMLESS_CHANGES, "data.path": str(tmp_path / "texts moved")}.items():
         config = changed(config, key, value)
     train(replace(config, run_dir=str(tmp_path / "run moved")))
     latest = load_latest(tmp_path / "run moved")

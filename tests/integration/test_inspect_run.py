@@ -58,7 +58,7 @@ def save_changed(
     run_dir: Path,
     *,
     leave_out: str = "",
-    changes: dict[str, int] | None = None,
+    changes: dict[str, Any] | None = None,
     model: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """The newest checkpoint once more, whole, with other content."""
@@ -128,6 +128,12 @@ CASES = {
     ),
     "checkpoint of another model": Case(
         lambda run: save_changed(run, model={"x": torch.zeros(3)}), [f"{NEWEST}: of another model"], Action.refuse
+    ),
+    "checkpoint of another run": Case(
+        lambda run: save_changed(run, changes={"settings": {"seed": 99}}),
+        [f"{NEWEST}/trainer.json: of another run (seed was 99"],
+        Action.resume,
+        5,
     ),
     "checkpoint set aside by a kill while it was replaced": Case(
         lambda run: (run / NEWEST).rename(run / "checkpoints" / f".replaced-{NEWEST.name}"), [], Action.nothing, 10

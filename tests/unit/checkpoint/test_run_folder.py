@@ -164,6 +164,23 @@ def test_a_damaged_step_that_was_asked_for_is_not_replaced_by_another(tmp_path: 
         ckpt.load_model_weights(tmp_path, 2)
 
 
+def test_weights_that_are_whole_and_not_to_be_used_are_passed_over_but_by_number(
+    tmp_path: Path, save: Save, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse_last(weights: ckpt.ModelWeights) -> None:
+        if weights.step == 3:
+            raise ckpt.CheckpointError("step 3 is of another run")
+
+    for step in (1, 2, 3):
+        save(tmp_path, step)
+    ckpt.write_best(tmp_path, 3, "loss", 1.0)
+    for which in ("last", "best"):
+        assert ckpt.load_model_weights(tmp_path, which, refuse_last).step == 2
+    assert caplog.text.count("skipped a checkpoint: step 3 is of another run") == 3  # twice for the best
+    with pytest.raises(ckpt.CheckpointError, match="another run"):
+        ckpt.load_model_weights(tmp_path, 3, refuse_last)
+
+
 def test_a_run_without_checkpoints_says_what_to_do(tmp_path: Path, one_line: OneLine) -> None:
     with pytest.raises(UserError) as error:
         ckpt.load_model_weights(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from summarizer.commands import train as command
-from summarizer.config import TrainConfig, flat_settings
+from summarizer.config import HARMLESS, TrainConfig, flat_settings
 from summarizer.data.config import DataConfig
 from summarizer.errors import UserError
 from summarizer.model.config import PointerConfig, TransformerConfig
@@ -58,4 +58,4 @@ def test_a_pointer_switched_on_or_off_makes_another_run() -> None:
     with_pointer, without = (flat_settings(config(TrainingConfig(), has_pointer=has)) for has in (True, False))
     changed = [key for key in with_pointer if with_pointer[key] != without[key]]
     assert changed == ["model.pointer.enabled"]
-    assert not changed[0].startswith(command._HARMLESS)
+    assert not changed[0].startswith(HARMLESS)
