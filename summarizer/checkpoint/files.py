@@ -30,8 +30,8 @@ def write_synced(path: Path, *parts: bytes | memoryview) -> None:
         os.fsync(file.fileno())
 
 
-def sync_folder(path: Path) -> None:
-    """Wait until the disk has the names in folder ``path``: a rename alone may not survive a power cut."""
+def sync(path: Path) -> None:
+    """Wait until the disk has the file ``path``, or the names in that folder: a rename may not survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -57,7 +57,7 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
 def read_small(path: Path, limit: int) -> bytes:

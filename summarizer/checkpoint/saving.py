@@ -17,7 +17,7 @@ from summarizer.checkpoint.files import (
     TEMPORARY_PREFIX,
     explaining_write_errors,
     remove_folder,
-    sync_folder,
+    sync,
     write_synced,
 )
 from summarizer.checkpoint.format import (
@@ -144,7 +144,7 @@ def _start_folder(temporary: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     temporary.mkdir()
-    sync_folder(folder.parent)
+    sync(folder.parent)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -179,7 +179,7 @@ def _write_members(folder: Path, content: Snapshot) -> None:
         "aliases": {file: dict(names) for file, names in content.aliases.items()},
     }
     write_synced(folder / MANIFEST_FILE, to_json({**manifest, "checksum": checksum(manifest)}).encode("utf-8"))
-    sync_folder(folder)
+    sync(folder)
 
 
 def _find_aliases(tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -208,6 +208,6 @@ def _move_into_place(temporary: Path, final: Path) -> None:
         if replaces:
             replaced.rename(final)
         raise
-    sync_folder(final.parent)
+    sync(final.parent)
     if replaces:
         remove_folder(replaced)

@@ -12,7 +12,8 @@ from pathlib import Path
 from summarizer.checkpoint import ScratchFolder, remove_abandoned
 from summarizer.checkpoint.files import explaining_write_errors, write_synced
 from summarizer.data.config import DataConfig
-from summarizer.data.encoding import EncodedDataset, count_shared_documents, encode_split
+from summarizer.data.encoded import EncodedDataset, count_shared_documents
+from summarizer.data.encoding import encode_split
 from summarizer.data.sources import Split, open_split
 from summarizer.errors import UserError
 from summarizer.tokenizer import Tokenizer, TokenizerConfig

@@ -1,7 +1,6 @@
-"""A split of texts in, a dataset of truncated token ids out: encoded once, kept on disk, memory-mapped after.
+"""A split of texts in, a dataset of truncated token ids out: encoded once, kept on disk for every later run.
 
-A cache folder ``<cache_dir>/encoded/<hash>/`` is named by what its content depends on. It holds ``meta.json``
-and flat little-endian arrays: ``<column>.values``, and ``<column>.lengths`` counting the values of each row.
+A cache folder ``<cache_dir>/encoded/<hash>/`` is named by what its content depends on.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +22,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from summarizer.checkpoint import ScratchFolder, remove_abandoned
-from summarizer.data.example import EncodedExample, Example
+from summarizer.checkpoint.files import sync
+from summarizer.data.encoded import HASHES_FILE, Checksum, EncodedDataset, EncodingReport, Lengths, verify, write_meta
+from summarizer.data.example import Example
 from summarizer.data.sources import ReadReport
 from summarizer.data.token_rows import RowEncoder
 from summarizer.errors import UserError
@@ -34,11 +35,6 @@ logger = logging.getLogger(__name__)
 _FORMAT_VERSION = 2  # raise it whenever the same texts would be stored differently
 _CHUNK = 1024  # examples encoded at once
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_COLUMNS = {"source": "<i4", "target": "<i4", "id": "|u1"}  # name -> type of the values; ids are UTF-8
-_HASHES = "document_hashes.values"
-_META = "meta.json"
-
-Lengths = npt.NDArray[np.int32]
 
 
 class TextSplit(Protocol):
@@ -53,58 +49,6 @@ class TextSplit(Protocol):
     def __iter__(self) -> Iterator[Example]: ...
 
     def content_hash(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class EncodingReport:
-    """What reading and truncation did to a split. Lengths are in tokens, before truncation, without the end token."""
-
-    rows: int  # that became examples
-    rows_skipped: dict[str, int]  # why rows were left out -> how many
-    sources_truncated: int
-    targets_truncated: int
-    source_tokens_kept: float  # share of all document tokens that the model can read
-    target_tokens_kept: float
-    source_length_quantiles: dict[str, int]  # "0%", "5%", "25%", "50%", "75%", "95%", "100%"
-    target_length_quantiles: dict[str, int]
-    repeated_ids: int = 0  # rows whose id an earlier row has
-    unshortened: int = 0  # rows whose summary is their document
-
-
-class EncodedDataset:
-    """The encoded examples of a cache folder, memory-mapped. Cheap to pickle; safe to fork."""
-
-    def __init__(self, folder: Path) -> None:
-        """Raises OSError, ValueError or KeyError if the folder is not complete and undamaged."""
-        self._folder = folder
-        meta = json.loads((folder / _META).read_text(encoding="utf-8"))
-        _check_sizes(folder, meta["sizes"])
-        self.fingerprint: str = meta["fingerprint"]
-        self.report = EncodingReport(**meta["report"])
-        self._columns = {name: _Column(folder, name) for name in _COLUMNS}
-        self.document_hashes: npt.NDArray[np.uint64] = np.fromfile(folder / _HASHES, dtype="<u8")
-
-    @property
-    def source_lengths(self) -> Lengths:
-        """(rows,) tokens of each truncated source, end token included."""
-        return self._columns["source"].lengths
-
-    @property
-    def target_lengths(self) -> Lengths:
-        """(rows,) tokens of each truncated target, end token included."""
-        return self._columns["target"].lengths
-
-    def __len__(self) -> int:
-        return len(self.document_hashes)
-
-    def __getitem__(self, index: int) -> EncodedExample:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        source, target, id_bytes = (self._columns[name][index] for name in ("source", "target", "id"))
-        return EncodedExample(id=id_bytes.tobytes().decode(errors="surrogatepass"), source=source, target=target)
-
-    def __reduce__(self) -> tuple[Callable[[Path], EncodedDataset], tuple[Path]]:
-        return EncodedDataset, (self._folder,)
 
 
 def encode_split(
@@ -131,29 +75,6 @@ def encode_split(
             writer.finish(fingerprint, split.report)
             _publish(writing, folder)
     return EncodedDataset(folder)
-
-
-def count_shared_documents(first: EncodedDataset, second: EncodedDataset) -> int:
-    """How many rows of ``second`` have a document that is in ``first`` too, word for word."""
-    return int(np.isin(second.document_hashes, first.document_hashes).sum())
-
-
-class _Column:
-    """Rows of different lengths, in a flat memory-mapped array."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.lengths: Lengths = np.fromfile(folder / f"{name}.lengths", dtype="<i4")
-        self._ends = np.cumsum(self.lengths, dtype=np.int64)
-        values = folder / f"{name}.values"
-        dtype = np.dtype(_COLUMNS[name])
-        empty = values.stat().st_size == 0  # which cannot be mapped
-        self._values = np.empty(0, dtype) if empty else np.memmap(values, dtype=dtype, mode="r").view(np.ndarray)
-        if int(self.lengths.sum(dtype=np.int64)) != len(self._values):
-            raise ValueError(f"{values}: {len(self._values)} values do not match the lengths")
-
-    def __getitem__(self, index: int) -> npt.NDArray[Any]:
-        end = int(self._ends[index])
-        return self._values[end - int(self.lengths[index]) : end]
 
 
 @dataclass
@@ -184,6 +105,7 @@ class _Writer:
         self._target = _Lengths(max_target_tokens)
         self._id_hashes: list[npt.NDArray[np.uint64]] = []
         self._unshortened = 0
+        self._checksums: dict[str, Checksum] = {}
 
     def write(self, split: TextSplit, cache_dir: Path) -> None:
         examples = iter(split)
@@ -199,7 +121,7 @@ class _Writer:
                     for name, rows in (("source", sources), ("target", targets), ("id", ids)):
                         self._append(f"{name}.values", np.concatenate(rows))
                         self._append(f"{name}.lengths", np.array([len(row) for row in rows], dtype="<i4"))
-                    self._append(_HASHES, hashes)
+                    self._append(HASHES_FILE, hashes)
                 bar.update(len(chunk))
         if not self._source.chunks:
             raise UserError(f"the {split.name} split is empty but must have rows; check data.path and data.limit")
@@ -220,12 +142,10 @@ class _Writer:
             repeated_ids=sum(map(len, self._id_hashes)) - len(np.unique(np.concatenate(self._id_hashes))),
             unshortened=self._unshortened,
         )
-        sizes = {path.name: path.stat().st_size for path in sorted(self._folder.iterdir())}
-        meta = {"fingerprint": fingerprint, "report": asdict(report), "sizes": sizes}
-        (self._folder / _META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
+        write_meta(self._folder, fingerprint, report, self._checksums)
         for path in self._folder.iterdir():
-            _sync(path)
-        _sync(self._folder)
+            sync(path)
+        sync(self._folder)
 
     def _encode(self, texts: Sequence[str], lengths: _Lengths) -> list[npt.NDArray[np.int32]]:
         """Ids of each text, cut to leave room for the end token, which every row gets."""
@@ -235,8 +155,10 @@ class _Writer:
         return [np.concatenate((ids[: lengths.maximum - 1], end)) for ids in encoded]
 
     def _append(self, name: str, values: npt.NDArray[Any]) -> None:
+        content = values.tobytes()
         with (self._folder / name).open("ab") as file:
-            file.write(values.tobytes())
+            file.write(content)
+        self._checksums[name] = self._checksums.get(name, Checksum()).after(content)
 
 
 def _fingerprint(split: TextSplit, tokenizer: Tokenizer, max_source_tokens: int, max_target_tokens: int) -> str:
@@ -260,17 +182,12 @@ def _open_cached(folder: Path) -> EncodedDataset | None:
     if not folder.exists():
         return None
     try:
+        verify(folder)
         return EncodedDataset(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning("the encoded cache %s is damaged (%s): encoding again", folder, error)
         shutil.rmtree(folder, ignore_errors=True)
         return None
-
-
-def _check_sizes(folder: Path, sizes: dict[str, int]) -> None:
-    for name, size in sizes.items():
-        if (folder / name).stat().st_size != size:
-            raise ValueError(f"{name} has {(folder / name).stat().st_size} bytes instead of {size}")
 
 
 def _publish(writing: Path, folder: Path) -> None:
@@ -280,15 +197,7 @@ def _publish(writing: Path, folder: Path) -> None:
     except OSError:
         if not folder.exists():
             raise
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder.parent)
 
 
 @contextmanager

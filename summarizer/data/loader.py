@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from summarizer.data.batch import Batch, collate
-from summarizer.data.encoding import EncodedDataset
+from summarizer.data.encoded import EncodedDataset
 from summarizer.data.sampler import BatchingConfig, PlannedBatch, plan_epoch, plan_in_length_order
 from summarizer.tokenizer import PAD_ID, START_ID
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from summarizer.data import encoding
-from summarizer.data.encoding import EncodedDataset, count_shared_documents, encode_split
+from summarizer.data.encoded import EncodedDataset, count_shared_documents
+from summarizer.data.encoding import encode_split
 from summarizer.data.example import Example
 from summarizer.data.sources import ReadReport
 from summarizer.errors import UserError
@@ -188,7 +189,7 @@ NUM_FILES = 8
 
 
 @pytest.mark.parametrize("number", range(NUM_FILES))
-@pytest.mark.parametrize("damage", ["cut", "missing"])
+@pytest.mark.parametrize("damage", ["cut", "missing", "flipped bit"])
 def test_a_damaged_file_is_noticed_and_the_cache_rebuilt(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int, damage: str
 ) -> None:
@@ -198,6 +199,9 @@ def test_a_damaged_file_is_noticed_and_the_cache_rebuilt(
     content = files[number].read_bytes()
     if damage == "cut":
         files[number].write_bytes(content[: len(content) // 2])
+    elif damage == "flipped bit":
+        middle = len(content) // 2
+        files[number].write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     else:
         files[number].unlink()
     assert contents(encode(tmp_path)) == expected_contents()
@@ -205,11 +209,22 @@ def test_a_damaged_file_is_noticed_and_the_cache_rebuilt(
     assert files[number].read_bytes() == content
 
 
-@pytest.mark.parametrize("meta", ["[]", "{}", "null", '{"sizes": {}}', "\x00"])
+@pytest.mark.parametrize("meta", ["[]", "{}", "null", '{"files": {}}', '{"files": {}, "crc32": 3}', "\x00"])
 def test_damaged_metadata_is_noticed(tmp_path: Path, meta: str) -> None:
     encode(tmp_path)
     next(tmp_path.rglob("meta.json")).write_text(meta)
     assert contents(encode(tmp_path)) == expected_contents()
+
+
+def test_metadata_of_another_cache_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    encode(tmp_path)
+    encode(tmp_path, max_target_tokens=3)
+    own, other = sorted(tmp_path.rglob("meta.json"), key=lambda path: path.parent.name)
+    for path in own.parent.iterdir():
+        path.write_bytes((other.parent / path.name).read_bytes())
+    assert contents(encode(tmp_path)) == expected_contents()
+    encode(tmp_path, max_target_tokens=3)
+    assert caplog.text.count("is damaged (it is") == 1
 
 
 def test_losing_the_race_to_another_process_uses_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from summarizer.data.batch import Batch
-from summarizer.data.encoding import EncodedDataset, encode_split
+from summarizer.data.encoded import EncodedDataset
+from summarizer.data.encoding import encode_split
 from summarizer.data.example import Example
 from summarizer.data.loader import BatchLoader, Position
 from summarizer.data.sampler import BatchingConfig
