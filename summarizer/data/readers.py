@@ -6,7 +6,6 @@ Readers stream, never guess types and never drop a row: what to do with a bad on
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import zlib
@@ -15,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, cast
 
+from summarizer.data import lines
 from summarizer.data.files import FileFormat, SplitFiles
 from summarizer.errors import UserError
 
@@ -33,9 +33,8 @@ NOT_AN_OBJECT = "not a JSON object"
 BROKEN_CSV = "broken csv"
 WRONG_FIELD_COUNT = "wrong number of fields"
 UNPAIRED_LINE = "no line in the paired file"
+OVERLONG_LINE = f"a line of more than {lines.LONGEST_LINE >> 20} MiB"
 UNREADABLE_VALUE = "a value beyond what Python can hold"
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -139,9 +138,11 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
 
 
 def _read_jsonl(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
-    with reporting_damage(path), _open(path) as file:
-        for number, line in enumerate(_lines(file), start=1):
-            if line.strip():
+    with reporting_damage(path), lines.open_file(path) as file:
+        for number, line in enumerate(lines.read_lines(file), start=1):
+            if isinstance(line, lines.Unread):
+                yield BadRow(f"{path}:{number}", OVERLONG_LINE)
+            elif line.strip():
                 row = _parse_json(line, f"{path}:{number}")
                 yield row if isinstance(row, BadRow) else columns.missing_from(row) or row
 
@@ -159,13 +160,15 @@ def _parse_json(line: bytes, place: str) -> Row | BadRow:
 
 
 def _read_csv(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
-    csv.field_size_limit(2**31 - 1)  # the default, 128 KiB, is less than a long article
-    with reporting_damage(path, csv.Error), _open(path) as file:
+    csv.field_size_limit(lines.LONGEST_LINE)  # the default, 128 KiB, is less than a long article
+    with reporting_damage(path, csv.Error), lines.open_file(path) as file:
         # Bytes that are not UTF-8 become lone surrogates: one bad row does not end the reading of all.
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        reader = csv.reader(text, strict=True)
+        reader = csv.reader(lines.read_text_lines(text), strict=True)
         try:
             header = next(reader, None)
+        except lines.OverlongLineError:
+            raise UserError(f"{path}:1: {OVERLONG_LINE}; give a csv file of text") from None
         except csv.Error as error:
             raise UserError(f"{path}:1: {BROKEN_CSV} in the header ({error}); mend it") from None
         if header is None:
@@ -186,9 +189,16 @@ def _next_csv_row(reader: Reader, header: list[str], path: Path) -> Row | BadRow
             fields = next(reader)
     except StopIteration:
         return None
+    # Where nobody knows where the next row begins, skipping this one would lose good ones or make up some.
+    except lines.OverlongLineError:
+        raise UserError(f"{place}: {OVERLONG_LINE}; split it, or remove what is no text") from None
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise UserError(
+                f"{place}: a field is larger than {lines.LONGEST_LINE >> 20} MiB; if a quote is never closed, close "
+                "it, or double it as csv does"
+            ) from None
         if "unexpected end of data" in str(error):
-            # Skipping this "row" would lose an unknown number of good ones: no policy allows it.
             raise UserError(
                 f"{place}: a quote is opened and never closed; close it, or double it as csv does"
             ) from None
@@ -203,14 +213,18 @@ def _next_csv_row(reader: Reader, header: list[str], path: Path) -> Row | BadRow
 def _read_paired(documents: Path, summaries: Path, columns: Columns) -> Iterator[Row | BadRow]:
     with (
         reporting_damage(documents),
-        _open(documents) as left,
+        lines.open_file(documents) as left,
         reporting_damage(summaries),
-        _open(summaries) as right,
+        lines.open_file(summaries) as right,
     ):
-        for number, (document, summary) in enumerate(zip_longest(_lines(left), _lines(right)), start=1):
+        pairs = zip_longest(lines.read_lines(left), lines.read_lines(right))
+        for number, (document, summary) in enumerate(pairs, start=1):
             if document is None or summary is None:
                 longer, shorter = (summaries, documents) if document is None else (documents, summaries)
                 yield BadRow(f"{longer}:{number}", UNPAIRED_LINE, f" {shorter.name}")
+            elif isinstance(document, lines.Unread) or isinstance(summary, lines.Unread):
+                path = documents if isinstance(document, lines.Unread) else summaries
+                yield BadRow(f"{path}:{number}", OVERLONG_LINE)
             else:
                 yield _pair_row(f"{documents}:{number}", document, summary, columns)
 
@@ -233,16 +247,6 @@ def reporting_damage(path: Path, *more: type[Exception]) -> Iterator[None]:
         raise UserError(
             f"{path} cannot be read ({reason}); check that it is whole and of the format it is named for"
         ) from error
-
-
-def _open(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
-
-
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines end at a newline byte only: U+2028 and its kind are text."""
-    for number, line in enumerate(file):
-        yield line.removeprefix(_BYTE_ORDER_MARK) if number == 0 else line
 
 
 def _is_unicode(fields: Iterable[str]) -> bool:
