@@ -20,6 +20,7 @@ ROWS = [
     ["evaluation", "comparison"],
     ["config"],
     ["inference"],
+    ["demo"],
     ["commands"],
     ["summarizer"],  # the package's own __init__.py: what users import, and therefore nobody inside
 ]

@@ -7,6 +7,7 @@ in SCHEMAS.
 from summarizer.config.compare_attention import CompareAttentionConfig
 from summarizer.config.composition import SCHEMAS, register_schemas, to_object
 from summarizer.config.decoding import DecodingOverrides, require_fitting_search, with_overrides
+from summarizer.config.demo import DemoConfig
 from summarizer.config.evaluate import EvaluateConfig
 from summarizer.config.generate import GenerateConfig
 from summarizer.config.identity import HARMLESS, decisive_settings
@@ -20,6 +21,7 @@ __all__ = [
     "SCHEMAS",
     "CompareAttentionConfig",
     "DecodingOverrides",
+    "DemoConfig",
     "EvaluateConfig",
     "GenerateConfig",
     "InspectRunConfig",

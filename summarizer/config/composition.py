@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
 from summarizer.config.compare_attention import CompareAttentionConfig
+from summarizer.config.demo import DemoConfig
 from summarizer.config.evaluate import EvaluateConfig
 from summarizer.config.generate import GenerateConfig
 from summarizer.config.inspect_run import InspectRunConfig
@@ -23,6 +24,7 @@ SCHEMAS = {
     "train_tokenizer": TrainTokenizerConfig,
     "evaluate": EvaluateConfig,
     "generate": GenerateConfig,
+    "demo": DemoConfig,
     "inspect_run": InspectRunConfig,
     "compare_attention": CompareAttentionConfig,
 }

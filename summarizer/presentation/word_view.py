@@ -68,8 +68,10 @@ def _with_own_end(words: Sequence[range], pieces: Sequence[str]) -> list[range]:
 
 
 def _by_word(weights_TS: Weights, summary: Sequence[range], document: Sequence[range]) -> Weights:
-    by_word = np.zeros((len(summary), len(document)), dtype=np.float32)
-    for column, tokens in enumerate(document):
-        gotten_T = weights_TS[:, list(tokens)].sum(axis=1)
-        by_word[:, column] = [gotten_T[list(given)].mean() for given in summary]
-    return by_word
+    """Both sides are runs of tokens that follow one another without a gap."""
+    if not summary:
+        return np.zeros((0, len(document)), dtype=np.float32)
+    written_TS = weights_TS[: summary[-1].stop]
+    gotten_TS = np.add.reduceat(written_TS, [tokens.start for tokens in document], axis=1)
+    given_TS = np.add.reduceat(gotten_TS, [tokens.start for tokens in summary], axis=0)
+    return (given_TS / np.array([[len(tokens)] for tokens in summary])).astype(np.float32)

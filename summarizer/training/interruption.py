@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 from typing import Any
+
+_GLANCE = 0.1  # seconds
 
 
 class Interrupted(SystemExit):
@@ -34,6 +37,11 @@ class StopRequest:
 
     def requested(self) -> bool:
         return self.signal_number is not None
+
+    def wait(self) -> None:
+        """Until a signal comes."""
+        while not self.requested():
+            time.sleep(_GLANCE)  # a handler runs at once, but does not end a sleep
 
     def __exit__(self, *_: object) -> None:
         self._restore()

@@ -136,8 +136,8 @@ def test_the_heat_map_tells_the_weight_below_the_mouse(browser: Browser, open_pa
     open_page()
     browser.hover(browser.find("#frame"))
     script = """const box = frame.getBoundingClientRect();
-        const at = { bubbles: true, clientX: box.left + left + 2.5 * CELL + 1, clientY: box.top + top_ + 1.5 * CELL + 1 };
-        frame.dispatchEvent(new PointerEvent("pointermove", at));"""
+        const clientX = box.left + left + 2.5 * CELL + 1, clientY = box.top + top_ + 1.5 * CELL + 1;
+        frame.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, clientX, clientY }));"""
     browser.run(script)
     assert browser.find("#readout").text.startswith("“met” (2) gave “met” (3) 0.")
 

@@ -25,6 +25,7 @@ GROUPS = {
     "train_tokenizer": ["data", "tokenizer"],
     "evaluate": ["decoding", "runtime"],
     "generate": ["decoding", "runtime"],
+    "demo": ["decoding", "runtime"],
     "inspect_run": [],
     "compare_attention": ["runtime"],
 }
@@ -33,6 +34,7 @@ REQUIRED = {
     "train_tokenizer": ["output=tokenizer.model"],
     "evaluate": ["run=outputs/mine"],
     "generate": ["run=outputs/mine"],
+    "demo": ["run=outputs/mine"],
     "inspect_run": ["run=outputs/mine"],
     "compare_attention": [],
     "data=local": ["data.path=my_data"],
@@ -111,7 +113,9 @@ def test_the_number_of_parameters_in_the_comment_of_a_model_size_is_true(size: s
     assert round(model.num_parameters / 1e6, decimals) == float(found[1])
 
 
-@pytest.mark.parametrize("command", ["train_tokenizer", "evaluate", "generate", "inspect_run", "compare_attention"])
+@pytest.mark.parametrize(
+    "command", ["train_tokenizer", "evaluate", "generate", "demo", "inspect_run", "compare_attention"]
+)
 def test_the_help_lists_the_options_that_exist(command: str) -> None:
     """The help of these commands names its groups by hand: they use fewer than configs/ holds."""
     template = yaml.safe_load((CONFIGS / f"{command}.yaml").read_text())["hydra"]["help"]["template"]
