@@ -74,4 +74,5 @@ def _by_word(weights_TS: Weights, summary: Sequence[range], document: Sequence[r
     written_TS = weights_TS[: summary[-1].stop]
     gotten_TS = np.add.reduceat(written_TS, [tokens.start for tokens in document], axis=1)
     given_TS = np.add.reduceat(gotten_TS, [tokens.start for tokens in summary], axis=0)
-    return (given_TS / np.array([[len(tokens)] for tokens in summary])).astype(np.float32)
+    by_word: Weights = (given_TS / np.array([[len(tokens)] for tokens in summary])).astype(np.float32)
+    return by_word
