@@ -88,7 +88,7 @@ def chunked_cross_entropy(
 ) -> LossSums:
     """Cross-entropy summed over N tokens, a chunk of logits at a time, recomputed for the backward pass."""
     rows = max(1, _MAX_LOGITS // vocabulary.out_features)
-    starts = range(0, len(target_N), rows)
+    starts = range(0, max(1, len(target_N)), rows)  # no token is a chunk too: its loss is 0 and has a gradient
     sums = hidden_ND.new_zeros(5, dtype=torch.promote_types(hidden_ND.dtype, torch.float32))
     for start in starts:
         chunk = slice(start, start + rows)

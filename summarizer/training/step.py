@@ -79,7 +79,7 @@ class Updater:
         target_tokens = sum(batch.num_target_tokens for batch in batches)
         sums = self._accumulate_in_pieces(step, batches, target_tokens)
         learning_rate = self.learning_rate(step)
-        gradient_norm = self._apply(learning_rate, sums["loss"])
+        gradient_norm = self._apply(learning_rate, sums["loss"] / target_tokens)
         values = (torch.stack(list(sums.values())) / target_tokens).tolist()  # one wait for the device
         means = dict(zip(sums, values, strict=True))
         loss, nll, accuracy = (means.pop(name) for name in ("loss", "nll", "correct"))
