@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import resource
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,23 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     outcome = run_in_subprocess("train", *arguments, cwd=folder)
     assert outcome.status == 0, outcome.err
     return TrainedRun(run_dir, cache, arguments, outcome)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """Where nothing may be read, opened or made."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """One gigabyte more than there is in use: enough for every honest run here, not for what a config may claim."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    if not pages:
+        pytest.skip("needs /proc")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 30), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)

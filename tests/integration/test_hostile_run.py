@@ -2,135 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
-import resource
 import shutil
-import struct
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from stranger import (
+    CPU,
+    FIXTURE,
+    MEMBERS,
+    WATCH,
+    checkpoint_in,
+    forge,
+    refusal,
+    rewrite_manifest,
+    set_in_config,
+)
 
 from summarizer import Summarizer
-from summarizer.checkpoint import format
 from summarizer.commands.run_report import report_on
 from summarizer.commands.train import train
 from summarizer.config import from_yaml
 from summarizer.errors import UserError
-from summarizer.runtime import DeviceKind, RuntimeConfig
 from summarizer.tokenizer import Tokenizer, TokenizerConfig
 
 pytestmark = pytest.mark.slow  # many cases, each of which reads a config
-
-FIXTURE = sorted((Path(__file__).parents[1] / "fixtures" / "runs").iterdir())[-1]
-CPU = RuntimeConfig(device=DeviceKind.cpu, num_threads=1)
-MEMBERS = ["model.safetensors", "trainer.safetensors", "trainer.json"]
-Poison = Callable[[Path], object]
-
-
-class Watch:
-    """What this process does while it is told to look: the paths it opens, the commands it starts."""
-
-    def __init__(self) -> None:
-        self.is_on = False
-        self.opened: list[str] = []
-        self.started: list[str] = []
-        sys.addaudithook(self._note)  # which nothing can take away again
-
-    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.is_on:
-            return
-        if event in ("open", "os.listdir", "os.scandir"):
-            self.opened.append(os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes)) else "")
-        elif event in ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect"):
-            self.started.append(f"{event} {arguments}")
-
-
-WATCH = Watch()
 
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     """A sound run, to be poisoned."""
     return Path(shutil.copytree(FIXTURE, tmp_path / "run"))
-
-
-@pytest.fixture
-def outside(tmp_path: Path) -> Path:
-    """Where nothing may be read, opened or made."""
-    folder = tmp_path / "outside"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def little_memory() -> Iterator[None]:
-    """One gigabyte more than there is in use: enough for every honest run here, not for what a config may claim."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
-    if not pages:
-        pytest.skip("needs /proc")
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 30), before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def refusal(run_dir: Path, outside: Path) -> str:
-    """The line that loading ``run_dir`` ends with; fails if anything outside was touched on the way."""
-    WATCH.opened, WATCH.started, WATCH.is_on = [], [], True
-    try:
-        with pytest.raises(UserError) as refused:
-            Summarizer.from_run(run_dir, checkpoint="last", runtime=CPU)
-    finally:
-        WATCH.is_on = False
-    assert any(str(run_dir) in path for path in WATCH.opened), "the watch sees nothing"
-    touched = [path for path in WATCH.opened if Path(os.path.realpath(path)).is_relative_to(outside)]
-    assert touched == []
-    assert WATCH.started == []
-    assert not (outside / "executed").exists()
-    message = str(refused.value)
-    assert "\n" not in message
-    assert len(message) < 1000
-    return message
-
-
-def checkpoint_in(run_dir: Path) -> Path:
-    (folder,) = (run_dir / "checkpoints").iterdir()
-    return folder
-
-
-def rewrite_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """As one would who knows how its checksum is made."""
-    content = json.loads((folder / "manifest.json").read_text())
-    del content["checksum"]
-    change(content)
-    (folder / "manifest.json").write_text(json.dumps({**content, "checksum": format.checksum(content)}))
-
-
-def forge(run_dir: Path, name: str, content: bytes) -> None:
-    """Put ``content`` in place of a file of the checkpoint, with a manifest that vouches for it."""
-    folder = checkpoint_in(run_dir)
-    (folder / name).write_bytes(content)
-    entry = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    rewrite_manifest(folder, lambda manifest: manifest["files"].update({name: entry}))
-
-
-def set_in_config(run_dir: Path, key: str, value: object) -> None:
-    path = run_dir / "config.yaml"
-    config = yaml.safe_load(path.read_text())
-    *parents, last = key.split(".")
-    part = config
-    for name in parents:
-        part = part[name]
-    part[last] = value
-    path.write_text(yaml.safe_dump(config))
 
 
 def test_the_sound_run_loads(run_dir: Path, little_memory: None) -> None:
@@ -325,85 +232,6 @@ def test_a_best_json_leads_nowhere_else(step: str, run_dir: Path, outside: Path)
         WATCH.is_on = False
     assert loaded.step == 300
     assert not any(Path(os.path.realpath(path)).is_relative_to(outside) for path in WATCH.opened if len(path) < 4000)
-
-
-def header(tensors: dict[str, Any], data: bytes = b"", *, claimed: int | None = None) -> bytes:
-    text = json.dumps(tensors).encode()
-    return struct.pack("<Q", len(text) if claimed is None else claimed) + text + data
-
-
-def tensor(shape: list[int], start: int, end: int, dtype: str = "F32") -> dict[str, Any]:
-    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-
-
-LIES = {
-    "header longer than the file": header({}, claimed=10**12),
-    "header of 2**64 bytes": header({}, claimed=2**64 - 1),
-    "no header": b"\x01",
-    "offsets beyond the end": header({"w": tensor([2], 0, 8)}, b"1234"),
-    "offsets before the start": header({"w": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}, b"1234"),
-    "offsets the wrong way round": header({"w": tensor([1], 4, 0)}, b"1234"),
-    "overlap": header({"v": tensor([1], 0, 4), "w": tensor([1], 2, 6)}, b"123456"),
-    "hole": header({"w": tensor([1], 4, 8)}, b"12345678"),
-    "shape larger than the data": header({"w": tensor([10**12], 0, 4)}, b"1234"),
-    "shape beyond 64 bits": header({"w": tensor([2**40, 2**40], 0, 4)}, b"1234"),
-    "shape that wraps around to the size": header({"w": tensor([2**63, 2, 1], 0, 0)}),
-    "unknown type": header({"w": tensor([1], 0, 4, "PICKLE")}, b"1234"),
-    "data nobody owns": header({}, b"1234"),
-    "nested without end": struct.pack("<Q", 100_000) + b'{"a":' * 20_000,
-    "nothing": header({}),
-    "huge and empty": header({"source_embedding.weight": tensor([2**62, 0], 0, 0)}),
-    "no numbers": header({"source_embedding.weight": tensor([290, 8], 0, 290 * 8, "BOOL")}, bytes(290 * 8)),
-}
-
-
-@pytest.mark.parametrize("case", LIES)
-def test_weights_that_lie_about_themselves_are_refused(
-    case: str, run_dir: Path, outside: Path, little_memory: None, caplog: pytest.LogCaptureFixture
-) -> None:
-    forge(run_dir, "model.safetensors", LIES[case])
-    message = refusal(run_dir, outside)
-    assert f"{checkpoint_in(run_dir)}" in message + caplog.text
-
-
-def name_a_million_files(run_dir: Path) -> None:
-    files = ", ".join(f'"file-{number}": {{}}' for number in range(10**6))
-    (checkpoint_in(run_dir) / "manifest.json").write_text(f'{{"files": {{{files}}}}}')
-
-
-HUGE: dict[str, tuple[str, Poison]] = {
-    "manifest of a million files": ("manifest.json", name_a_million_files),
-    "manifest of nothing but brackets": (
-        "manifest.json",
-        lambda run_dir: (checkpoint_in(run_dir) / "manifest.json").write_text("[" * 10**6),
-    ),
-    "manifest with an endless number": (
-        "manifest.json",
-        lambda run_dir: (checkpoint_in(run_dir) / "manifest.json").write_text(f'{{"step": {"9" * 10**6}}}'),
-    ),
-    "trainer state of some megabytes": (
-        "trainer.json",
-        lambda run_dir: forge(run_dir, "trainer.json", b" " * 3 * 10**6),
-    ),
-    "deep trainer state": ("trainer.json", lambda run_dir: forge(run_dir, "trainer.json", b'{"a":' * 10**5)),
-    "config of megabytes": ("config.yaml", lambda run_dir: (run_dir / "config.yaml").write_bytes(b"a: 1\n" * 10**6)),
-    "config of a terabyte": ("config.yaml", lambda run_dir: os.truncate(run_dir / "config.yaml", 10**12)),
-    "tokenizer of a terabyte": ("tokenizer.model", lambda run_dir: os.truncate(run_dir / "tokenizer.model", 10**12)),
-    "weights of a terabyte": (
-        "model.safetensors",
-        lambda run_dir: os.truncate(checkpoint_in(run_dir) / "model.safetensors", 10**12),
-    ),
-}
-
-
-@pytest.mark.parametrize("case", HUGE)
-def test_a_file_too_large_for_what_it_is_is_refused_unread(
-    case: str, run_dir: Path, outside: Path, little_memory: None, caplog: pytest.LogCaptureFixture
-) -> None:
-    name, poison = HUGE[case]
-    poison(run_dir)
-    message = refusal(run_dir, outside)
-    assert name in message + caplog.text
 
 
 def test_the_tokenizer_of_another_run_is_refused_by_its_hash(run_dir: Path, outside: Path) -> None:

@@ -2,115 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pointer_problems import (
+    D,
+    Problem,
+    V,
+    each_dtype,
+    each_kind,
+    make_pointer,
+    mix,
+    mixed_by_definition,
+    point,
+    problems,
+    random_problem,
+    sources,
+)
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from summarizer.model.config import ScoreKind
-from summarizer.model.masks import length_mask
 from summarizer.model.pointer import (
-    Copying,
     DistinctTokens,
     Pointer,
-    mixed_log_probabilities,
     raised_by_copying,
     sum_by_slot,
 )
-from summarizer.model.scoring import build_score
-
-D, K, V = 4, 3, 9
-each_kind = pytest.mark.parametrize("kind", ScoreKind, ids=lambda kind: kind.name)
-each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-
-
-class Problem(NamedTuple):
-    """What a pointer gets to see, and the logits to mix with what it says."""
-
-    source_BS: Tensor
-    mask_BS: Tensor
-    logits_BTV: Tensor
-    decoder_output_BTD: Tensor
-    decoder_input_BTD: Tensor
-    encoder_output_BSD: Tensor
-
-    def to(self, dtype: torch.dtype) -> Problem:
-        return Problem(*self[:2], *(tensor.to(dtype) for tensor in self[2:]))
-
-
-def random_problem(source_BS: Tensor, lengths: list[int], targets: int, *, seed: int = 0) -> Problem:
-    generator = torch.Generator().manual_seed(seed)
-    batch, sources = source_BS.shape
-    shapes = ((batch, targets, V), (batch, targets, D), (batch, targets, D), (batch, sources, D))
-    tensors = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
-    return Problem(source_BS, length_mask(torch.tensor(lengths), sources), *tensors)
-
-
-def source_rows(length: int) -> st.SearchStrategy[list[int]]:
-    """Tokens of one document and ids in its padding: some repeated, all of them one, or no two equal."""
-    tokens = st.integers(0, V - 1)
-    return st.one_of(
-        st.lists(tokens, min_size=length, max_size=length),
-        tokens.map(lambda token: [token] * length),
-        st.permutations(range(V)).map(lambda order: order[:length]),
-    )
-
-
-@st.composite
-def sources(draw: st.DrawFn) -> Tensor:
-    """source_BS."""
-    length = draw(st.integers(1, 8), "sources")
-    return torch.tensor(draw(st.lists(source_rows(length), min_size=1, max_size=3), "source"))
-
-
-@st.composite
-def problems(draw: st.DrawFn) -> Problem:
-    """Documents of any length, none at all included, in padding of arbitrary ids."""
-    source_BS = draw(sources())
-    batch, length = source_BS.shape
-    lengths = draw(st.lists(st.integers(0, length), min_size=batch, max_size=batch), "lengths")
-    return random_problem(source_BS, lengths, draw(st.integers(1, 3), "targets"), seed=draw(st.integers(0, 99), "seed"))
-
-
-def make_pointer(kind: ScoreKind = ScoreKind.scaled_dot) -> Pointer:
-    """With random values for all parameters."""
-    torch.manual_seed(0)
-    pointer = Pointer(width=D, key_dim=K, score=build_score(kind, num_heads=1, key_dim=K)).double()
-    for parameter in pointer.parameters():
-        nn.init.normal_(parameter)
-    return pointer
-
-
-def point(pointer: Pointer, problem: Problem) -> Copying:
-    copying: Copying = pointer(
-        problem.decoder_output_BTD,
-        problem.decoder_input_BTD,
-        problem.encoder_output_BSD,
-        pointer.keys(problem.encoder_output_BSD),
-        problem.mask_BS,
-    )
-    return copying
-
-
-def mix(pointer: Pointer, problem: Problem) -> Tensor:
-    """log P_BTV."""
-    return mixed_log_probabilities(problem.logits_BTV, point(pointer, problem), DistinctTokens.of(problem.source_BS))
-
-
-def mixed_by_definition(logits_V: list[float], weights_S: list[float], gate: float, source_S: list[int]) -> list[float]:
-    """P(w) = p_gen · P_vocabulary(w) + (1 - p_gen) · the weights of all w in the source."""
-    p_gen = 1 / (1 + math.exp(-gate))
-    total = sum(math.exp(logit) for logit in logits_V)
-    probabilities = [p_gen * math.exp(logit) / total for logit in logits_V]
-    for token, weight in zip(source_S, weights_S, strict=True):
-        probabilities[token] += (1 - p_gen) * weight
-    return probabilities
-
 
 # Against the paper
 
@@ -198,83 +117,6 @@ class Mixed(nn.Module):
 
     def forward(self, *problem: Tensor) -> Tensor:
         return mix(self.pointer, Problem(*problem))
-
-
-# Numbers of any size
-
-
-@each_dtype
-@pytest.mark.parametrize("gate", [-1e4, -1e3, -30.0, 30.0, 1e3, 1e4])
-@pytest.mark.parametrize("size", [1.0, 1e2, 1e4])
-def test_extreme_gates_and_scores_give_finite_numbers_and_gradients(
-    dtype: torch.dtype, gate: float, size: float
-) -> None:
-    source_BS = torch.tensor([[3, 5, 3, 3, 0], [1, 1, 7, 5, 3]])
-    mask_BS = length_mask(torch.tensor([5, 3]), 5)
-    generator = torch.Generator().manual_seed(0)
-    score_BTS, logits_BTV = (
-        (size * torch.randn(2, 4, last, generator=generator, dtype=torch.float64)).to(dtype).requires_grad_()
-        for last in (5, V)
-    )
-    gate_BT = torch.full((2, 4), gate, dtype=dtype, requires_grad=True)
-    lowest = torch.finfo(dtype).min
-    log_weights_BTS = score_BTS.masked_fill(~mask_BS[:, None], lowest).log_softmax(dim=-1)
-    copying = Copying(log_weights_BTS.masked_fill(~mask_BS[:, None], lowest), gate_BT)
-    log_probability_BTV = mixed_log_probabilities(logits_BTV, copying, DistinctTokens.of(source_BS))
-    assert log_probability_BTV.isfinite().all()
-    assert log_probability_BTV.max() < 1e-2  # a probability; a gate of 1e4 leaves three digits after the point
-    gradients = torch.autograd.grad(log_probability_BTV.sum(), (score_BTS, logits_BTV, gate_BT))
-    assert all(gradient.isfinite().all() for gradient in gradients)
-
-
-@each_dtype
-@pytest.mark.parametrize("size", [1e3, 1e4])
-def test_a_pointer_with_extreme_scores_sends_finite_gradients_to_its_parameters(
-    dtype: torch.dtype, size: float
-) -> None:
-    problem = random_problem(torch.tensor([[3, 5, 3, 3, 0], [1, 1, 7, 5, 3]]), [5, 3], targets=3).to(dtype)
-    pointer = make_pointer().to(dtype)
-    with torch.no_grad():
-        pointer.query.weight.mul_(size)
-        pointer.gate.weight.mul_(size)
-    log_probability_BTV = mix(pointer, problem)
-    gradients = torch.autograd.grad(log_probability_BTV.sum(), list(pointer.parameters()))
-    assert log_probability_BTV.isfinite().all()
-    assert all(gradient.isfinite().all() for gradient in gradients)
-
-
-def test_what_has_no_probability_left_in_float32_still_has_a_gradient() -> None:
-    """Token 2 is all but impossible to copy (e^-150) and to generate (e^-200): the loss must say how to mend that."""
-
-    def gradients(dtype: torch.dtype, *, in_logarithms: bool) -> list[float]:
-        score_S, gate = torch.tensor([0.0, -150.0], dtype=dtype), torch.tensor(-200.0, dtype=dtype)
-        log_weights_S, logits_V = score_S.log_softmax(dim=-1).requires_grad_(), torch.zeros(3, dtype=dtype)
-        gate.requires_grad_()
-        if in_logarithms:
-            copying = Copying(log_weights_S[None, None], gate[None, None])
-            tokens = DistinctTokens.of(torch.tensor([[1, 2]]))
-            log_probability_V = mixed_log_probabilities(logits_V[None, None], copying, tokens)[0, 0]
-        else:
-            copied_V = torch.zeros(3, dtype=dtype).scatter_add(0, torch.tensor([1, 2]), log_weights_S.exp())
-            log_probability_V = (gate.sigmoid() * logits_V.softmax(dim=0) + (-gate).sigmoid() * copied_V).log()
-        of_copied = torch.autograd.grad(log_probability_V[2], log_weights_S, retain_graph=True)[0]
-        of_generated = torch.autograd.grad(log_probability_V[0], gate)[0]
-        return [*of_copied.tolist(), of_generated.item()]
-
-    expected = gradients(torch.float64, in_logarithms=False)
-    assert expected == pytest.approx([0, 1, 1])
-    assert gradients(torch.float32, in_logarithms=True) == pytest.approx(expected, abs=1e-5)
-    assert gradients(torch.float32, in_logarithms=False) != pytest.approx(expected, abs=0.5)  # what logarithms are for
-
-
-def test_half_precision_rounds_no_weight_to_nothing() -> None:
-    """Logarithms of weights and odds are float32, in which e^-30 is a number to be told from e^-31."""
-    problem, pointer = random_problem(torch.tensor([[3, 5, 3, 3, 0]]), [5], targets=2), make_pointer()
-    with torch.autocast("cpu", torch.bfloat16):
-        copying = point(pointer.float(), problem.to(torch.float32))
-    assert {tensor.dtype for tensor in copying} == {torch.float32}
-    sums_BT = copying.log_weights_BTS.double().exp().sum(dim=-1)
-    torch.testing.assert_close(sums_BT, torch.ones_like(sums_BT), rtol=0, atol=1e-6)
 
 
 # Padding
