@@ -41,8 +41,7 @@ function tellLength() {
 /** Either the text to edit or what was read of it. */
 function showReading(reading) {
   text.hidden = reading;
-  element("reader").hidden = element("views").hidden = !reading;
-  element("unread").hidden = !reading || !element("unread").textContent;
+  for (const id of ["reader", "unread", "views"]) element(id).hidden = !reading;
   element("edit").hidden = !reading;
   element("read").hidden = reading || !results.some((result) => result.done);
 }

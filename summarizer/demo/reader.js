@@ -42,9 +42,7 @@ class Reader {
       rest.textContent = answer.unread.trimStart();
       this.#container.append(spaceBefore(answer.unread), rest);
     }
-    const whole = answer.read >= answer.total;
-    this.#unread.hidden = whole;
-    this.#unread.textContent = whole ? "" : `Read the first ${count(answer.read)} of ${count(answer.total)} tokens `
+    this.#unread.textContent = answer.read >= answer.total ? "" : `Read the first ${count(answer.read)} of ${count(answer.total)} tokens `
       + `(${percent(answer.read / answer.total)}): that is as much as the model takes. The rest is paler.`;
   }
 
