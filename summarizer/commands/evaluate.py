@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from summarizer.evaluation.cases import Case, cases_of, in_order_of, read_predic
 from summarizer.evaluation.compare import compare
 from summarizer.evaluation.evaluator import METRICS_FILE, PREDICTIONS_FILE, Evaluation
 from summarizer.evaluation.evaluator import evaluate as score
+from summarizer.evaluation.report_page import REPORT_FILE, Subject, report_page
 from summarizer.evaluation.tables import comparison_table, evaluation_table, side_by_side
 from summarizer.inference import CONFIG_FILE, Summarizer
 from summarizer.runtime import configure_logging
@@ -53,7 +54,18 @@ def _score_run(config: EvaluateConfig, run: str) -> None:
     def summarize(documents: Sequence[str]) -> list[str]:
         return summarizer.summarize(documents, progress=True)
 
-    _report(config, _scored(config, summarize, cases), output)
+    search = summarizer.generator.config
+    subject = Subject(
+        title=f"{Path(run).name}, {config.split} split",
+        facts={
+            "run": run,
+            "checkpoint": f"step {summarizer.step:,}",
+            "data": summarizer.config.data.name,
+            "decoding": ", ".join(f"{key} {getattr(value, 'value', value)}" for key, value in asdict(search).items()),
+        },
+        data_name=summarizer.config.data.name if config.data_path is None else None,
+    )
+    _report(config, _scored(config, summarize, cases), subject, output)
     logger.info("next:")
     logger.info("  %s", script_command("generate", f"run={run}", "text=An article of your own."))
     logger.info("  %s", tensorboard_command(run))
@@ -63,7 +75,8 @@ def _score_file(config: EvaluateConfig, file: Path) -> None:
     cases, predictions = _read_predictions(config, file)
     output = _output_folder(config, file.with_name(f"{file.name.split('.')[0]}_evaluation"))
     logger.info("%s: %s predictions", file, f"{len(cases):,}")
-    _report(config, _scored(config, lambda documents: predictions, cases), output)
+    subject = Subject(title=str(file.name), facts={"predictions": str(file)})
+    _report(config, _scored(config, lambda documents: predictions, cases), subject, output)
 
 
 def _compare(config: EvaluateConfig) -> None:
@@ -74,7 +87,7 @@ def _compare(config: EvaluateConfig) -> None:
     for case in cases:
         if case.id not in by_id or by_id[case.id][0].references != case.references or len(by_id) != len(cases):
             raise UserError(
-                f"compare ({files[0]} and {files[1]}) must be of the same examples ({len(cases):,} and {len(others):,}), "
+                f"compare ({files[0]} and {files[1]}) must be of the same examples ({len(cases):,}, {len(others):,}) "
                 f"and id {case.id[:40]} is not in both with the same reference: score the same split, as much of it"
             )
     second = [by_id[case.id][1] for case in cases]
@@ -100,12 +113,17 @@ def _scored(
     )  # fmt: skip
 
 
-def _report(config: EvaluateConfig, evaluation: Evaluation, output: Path) -> None:
+def _report(config: EvaluateConfig, evaluation: Evaluation, subject: Subject, output: Path) -> None:
     evaluation.write(output)
+    files = [METRICS_FILE, PREDICTIONS_FILE]
+    if config.report:
+        page = report_page(evaluation, subject, resamples=config.resamples, examples=config.report_examples)
+        write_text_atomically(output / REPORT_FILE, page)
+        files.append(REPORT_FILE)
     print(evaluation_table(evaluation))
     if config.samples:
         print("\n" + side_by_side(evaluation.records, config.samples))
-    logger.info("\nwritten to %s: %s, %s", output, METRICS_FILE, PREDICTIONS_FILE)
+    logger.info("\nwritten to %s: %s", output, ", ".join(files))
 
 
 def _read_split(config: EvaluateConfig, data: DataConfig) -> list[Case]:

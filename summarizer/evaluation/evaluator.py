@@ -63,6 +63,7 @@ class Evaluation:
     baseline_sentences: int
     protocol: str
     seconds: float  # spent in the summarize function
+    lead_scores: list[PairScores]  # of each case; empty without lead
 
     @property
     def lead(self) -> RougeSummary | None:
@@ -159,6 +160,7 @@ def evaluate(
             most_references=max(len(case.references) for case in cases),
         ),
         seconds=seconds,
+        lead_scores=lead_scores or [],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from summarizer.evaluation.sentences import split_sentences
 from summarizer.evaluation.words import unicode_words
@@ -12,11 +13,11 @@ from summarizer.evaluation.words import unicode_words
 # What is measured, in the order of tables -> what it is called there. Shares lie between 0 and 1.
 TRAITS = {
     "words": "words",
-    "length_ratio": "length, of the reference",
-    "repeated_trigrams": "trigrams that it repeats",
-    "compression": "document words per word",
-    "coverage": "words in copied fragments",
-    "density": "words of a word's fragment",
+    "length_ratio": "length / reference length",
+    "repeated_trigrams": "repeated trigrams",
+    "compression": "compression: document / summary words",
+    "coverage": "coverage: words in copied fragments",
+    "density": "density: length of a word's fragment",
     "novel_1grams": "novel words",
     "novel_2grams": "novel 2-grams",
     "novel_3grams": "novel 3-grams",
@@ -52,19 +53,29 @@ def traits_of(summary: str, document: str, references: Sequence[str] = ()) -> di
     return traits
 
 
-def fragment_lengths(summary: Sequence[str], document: Sequence[str]) -> list[int]:
-    """Words of each fragment, see :func:`traits_of`."""
+class Fragment(NamedTuple):
+    """A run of words that a summary has in common with its document."""
+
+    start: int  # its first word in the summary
+    place: int  # and in the document, where several fit the first
+    length: int
+
+
+def fragments(summary: Sequence[str], document: Sequence[str]) -> list[Fragment]:
+    """In the order of the summary, see :func:`traits_of`."""
     places: dict[str, list[int]] = {}
     for place, word in enumerate(document):
         places.setdefault(word, []).append(place)
-    lengths = []
+    found = []
     start = 0
     while start < len(summary):
-        longest = max((_run(summary, start, document, place) for place in places.get(summary[start], ())), default=0)
-        if longest:
-            lengths.append(longest)
-        start += max(longest, 1)
-    return lengths
+        runs = [
+            Fragment(start, place, _run(summary, start, document, place)) for place in places.get(summary[start], ())
+        ]
+        if runs:
+            found.append(max(runs, key=lambda run: run.length))
+        start += found[-1].length if runs else 1
+    return found
 
 
 def names_and_numbers(text: str) -> tuple[list[str], list[str]]:
@@ -101,7 +112,7 @@ def _run(summary: Sequence[str], start: int, document: Sequence[str], place: int
 
 
 def _copying(words: list[str], source: list[str]) -> dict[str, float]:
-    lengths = fragment_lengths(words, source)
+    lengths = [fragment.length for fragment in fragments(words, source)]
     return {
         "compression": len(source) / len(words),
         "coverage": sum(lengths) / len(words),

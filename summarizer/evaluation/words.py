@@ -31,6 +31,7 @@ _ENGLISH_WORD = re.compile("[a-z0-9]+")
 # Han with its repetition marks, kana, Thai, Lao, Myanmar, Khmer: written without spaces between words.
 _UNSPACED = "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _UNSPACED += "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+_SHOWN_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+(?:['\u2019][^\W_{_UNSPACED}]+|(?<=\d)[.,]\d+)*")
 _UNICODE_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 
 
@@ -92,6 +93,11 @@ class _WordCharacters(dict[int, str]):
 
 
 _WORD_CHARACTERS = _WordCharacters()
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Where the words of ``text`` as it is begin and end, for people to look at."""
+    return [found.span() for found in _SHOWN_WORD.finditer(text)]
 
 
 def unicode_words(text: str) -> list[str]:

@@ -123,7 +123,8 @@ def test_evaluation_prints_a_table_and_writes_metrics_and_predictions(
     for row in rows:
         assert set(row) == {"id", "document", "reference", "prediction", "scores"}
         assert set(row["scores"]) == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
-    assert sorted(path.name for path in output.iterdir()) == ["metrics.json", "predictions.jsonl"]
+    assert sorted(path.name for path in output.iterdir()) == ["metrics.json", "predictions.jsonl", "report.html"]
+    assert (output / "report.html").read_text(encoding="utf-8").count('<article class="example"') == 4
 
 
 def test_a_run_folder_alone_is_enough_wherever_it_is(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:

@@ -35,7 +35,15 @@ def bad(tmp_path: Path) -> Path:
 def test_predictions_are_scored_without_a_model(command: Command, good: Path) -> None:
     outcome = command("evaluate", f"predictions={good}", "resamples=50", "samples=1")
     assert outcome.status == 0, outcome.err
-    for words in ("100.00", "lead-3", "random-3", "oracle-3", "novel 2-grams", "numbers the document lacks"):
+    for words in (
+        "100.00",
+        "lead-3",
+        "random-3",
+        "oracle-3",
+        "novel 2-grams",
+        "coverage",
+        "numbers the document lacks",
+    ):
         assert words in outcome.out
     metrics = json.loads((good.parent / "good_evaluation" / "metrics.json").read_text())
     assert metrics["rouge1"]["f1"] == 1.0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from summarizer.evaluation.traits import TRAITS, fragment_lengths, names_and_numbers, traits_of, unsupported
+from summarizer.evaluation.traits import TRAITS, fragments, names_and_numbers, traits_of, unsupported
 
 DOCUMENT = "The storm hit Kent on Monday. Mr. O'Brien lost 12,500 pounds. He said the NATO talks cost 3.5 billion."
 
@@ -33,7 +33,10 @@ def test_fragments_are_the_longest_runs_taken_from_the_left(summary: list[str], 
         length = longest_run(summary, start, document)
         expected += [length] if length else []
         start += max(1, length)
-    assert fragment_lengths(summary, document) == expected
+    found = fragments(summary, document)
+    assert [fragment.length for fragment in found] == expected
+    for start, place, length in found:
+        assert summary[start : start + length] == document[place : place + length]
 
 
 def test_an_extract_is_copied_whole_and_holds_nothing_new() -> None:
