@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from summarizer.checkpoint import ModelWeights, load_model_weights, require_run_folder, require_same_settings
@@ -20,14 +22,16 @@ from summarizer.config import (
 from summarizer.decoding.generator import Generator, Summary
 from summarizer.errors import UserError
 from summarizer.model.config import TransformerConfig
+from summarizer.model.packing import can_pack, packed
 from summarizer.model.transformer import Transformer
 from summarizer.presentation.trace import AttentionTrace, trace_attention
-from summarizer.runtime import Runtime, RuntimeConfig, set_up
+from summarizer.runtime import Precision, Runtime, RuntimeConfig, set_up
 from summarizer.tokenizer import Tokenizer
 
 CONFIG_FILE = "config.yaml"
 TOKENIZER_FILE = "tokenizer.model"
 
+_PACKED_TYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.int8: torch.int8}
 _MOST_CLAIMED = 8  # times the parameters that are there: up to here, the first tensor that does not fit is named
 
 
@@ -84,13 +88,14 @@ class Summarizer:
         model.to(chosen.device)
         search = config.decoding if decoding is None else with_overrides(config.decoding, decoding)
         require_fitting_search(search, config.model)
+        searched, autocast = _made_for_inference(model, chosen)
         generator = Generator(
-            model,
+            searched,
             tokenizer,
             search,
             max_source_tokens=config.data.max_source_tokens,
             device=chosen.device,
-            autocast=chosen.autocast,
+            autocast=autocast,
         )
         return cls(model, tokenizer, generator, config=config, step=weights.step, runtime=chosen)
 
@@ -140,6 +145,19 @@ class Summarizer:
             device=self.runtime.device,
             autocast=self.runtime.autocast,
         )
+
+
+def _made_for_inference(
+    model: Transformer, runtime: Runtime
+) -> tuple[Transformer, Callable[[], AbstractContextManager[object]]]:
+    """What to search with, and in which context.
+
+    On a CPU the twin multiplies in the wanted precision by itself: attention in bf16 is slower there than in fp32.
+    """
+    dtype = _PACKED_TYPES.get(runtime.precision)
+    if runtime.device.type != "cpu" or dtype is None or not can_pack(dtype):
+        return model, runtime.autocast
+    return packed(model, dtype), nullcontext
 
 
 def _require_own_tokenizer(run_dir: Path, weights: ModelWeights, tokenizer: Tokenizer) -> None:

@@ -29,12 +29,13 @@ class DeviceKind(Enum):
 
 
 class Precision(Enum):
-    """In what numbers matrices are multiplied. Weights and optimizer state are fp32 with all of them."""
+    """In what numbers matrices are multiplied. Weights and optimizer state are fp32 with all of them but int8."""
 
     auto = "auto"  # bf16 where the hardware multiplies it natively, else fp32
     fp32 = "fp32"
     bf16 = "bf16"
     fp16 = "fp16"  # CUDA only; small gradients vanish unless the loss is scaled
+    int8 = "int8"  # CPU only, and for inference alone: weights are rounded to 256 steps, inputs as they come
 
 
 _MOST_THREADS = 1024
@@ -50,7 +51,7 @@ class RuntimeConfig:
     """auto, cpu or cuda."""
 
     precision: Precision = Precision.auto
-    """auto, fp32, bf16 or fp16."""
+    """auto, fp32, bf16 or fp16; to evaluate and generate on a CPU also int8."""
 
     num_threads: int | None = None
     """CPU threads of one operation; null leaves the choice to PyTorch."""
@@ -78,6 +79,8 @@ class RuntimeConfig:
             )
         if self.device is DeviceKind.cpu and self.precision is Precision.fp16:
             _refuse_fp16()
+        if self.device is DeviceKind.cuda and self.precision is Precision.int8:
+            _refuse_int8()
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager[object]:
         """A context for the forward pass, within which matrices are multiplied in ``precision``."""
-        if self.precision is Precision.fp32:
+        if self.precision not in _AUTOCAST_TYPES:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=_AUTOCAST_TYPES[self.precision])
 
@@ -164,6 +167,8 @@ def _choose_device(kind: DeviceKind) -> torch.device:
 def _choose_precision(asked: Precision, device: torch.device) -> Precision:
     if asked is Precision.fp16 and device.type == "cpu":
         _refuse_fp16()
+    if asked is Precision.int8 and device.type != "cpu":
+        _refuse_int8()
     if asked is Precision.auto:
         return Precision.bf16 if _multiplies_bf16(device) else Precision.fp32
     if asked is Precision.bf16 and not _multiplies_bf16(device):
@@ -182,6 +187,10 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 def _refuse_fp16() -> None:
     raise UserError("runtime.precision (fp16) must run on a CUDA device; on a CPU use runtime.precision=bf16 or fp32")
+
+
+def _refuse_int8() -> None:
+    raise UserError("runtime.precision (int8) must run on a CPU; set runtime.device=cpu, or use bf16 on a CUDA device")
 
 
 def _set_cuda_determinism(deterministic: bool) -> None:

@@ -11,7 +11,7 @@ from summarizer.decoding.config import DecodingConfig
 from summarizer.errors import UserError
 from summarizer.evaluation.validation import ValidationConfig
 from summarizer.model.config import TransformerConfig
-from summarizer.runtime import RuntimeConfig
+from summarizer.runtime import Precision, RuntimeConfig
 from summarizer.tokenizer import TokenizerConfig
 from summarizer.training.config import TrainingConfig
 from summarizer.training.optimizer import OptimizerConfig
@@ -43,6 +43,8 @@ class TrainConfig:
         validate_parts(self)
         if self.run_dir == "":
             raise UserError("run_dir () must name a folder: try run_dir=outputs/mine, or leave it out")
+        if self.runtime.precision is Precision.int8:
+            raise UserError("runtime.precision (int8) is for evaluate.py and generate.py: train in auto, bf16 or fp32")
         if self.training.best_metric.startswith("rouge") and not self.validation.rouge_examples:
             raise UserError(
                 f"training.best_metric ({self.training.best_metric}) must be measured, and "

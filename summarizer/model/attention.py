@@ -80,17 +80,40 @@ class MultiHeadAttention(nn.Module):
         *,
         mask_BTS: Tensor | None = None,
         causal: bool = False,
-        start: int = 0,
     ) -> Tensor:
-        """The rest of :meth:`forward`, for keys and values that are at hand: output_BTD.
+        """The rest of :meth:`forward`, for keys and values that are at hand: output_BTD."""
+        bias_HTS = self.positions.bias(0, query_BTD.shape[1], keys_values.key_BGSK.shape[2])
+        return self._mix(self._queries(query_BTD), keys_values, mask_BTS, causal, bias_HTS)
 
-        :param start: position of the first query.
+    def attend_to_histories(
+        self, query_BWD: Tensor, history: KeysValues, *, step: int, mask_BWS: Tensor | None
+    ) -> Tensor:
+        """One step of causal self-attention: output_BWD of the beams of a document, all at position ``step``.
+
+        :param history: what all beams wrote up to that position; S is T * W, beams side by side at each position.
+        :param mask_BWS: which of it belongs to each beam's history; None with a single beam.
         """
-        query_BHTK = self._queries(query_BTD, start)
+        batch, num_beams = query_BWD.shape[:2]
+        query_NH1K = self._queries(query_BWD.flatten(0, 1)[:, None], step)
+        query_BHWK = query_NH1K.view(batch, num_beams, self.num_heads, -1).transpose(1, 2)
+        bias_HWS = self.positions.bias(step, 1, step + 1)
+        if bias_HWS is not None:
+            bias_HWS = bias_HWS.repeat_interleave(num_beams, dim=-1)
+        return self._mix(query_BHWK, history, mask_BWS, False, bias_HWS)
+
+    def _mix(
+        self,
+        query_BHTK: Tensor,
+        keys_values: KeysValues,
+        mask_BTS: Tensor | None,
+        causal: bool,
+        bias_HTS: Tensor | None,
+    ) -> Tensor:
+        """output_BTD."""
         if isinstance(self.score, DotProductScore):
-            mixed_BHTU = self._attend_fused(self.score, query_BHTK, keys_values, mask_BTS, causal, start)
+            mixed_BHTU = self._attend_fused(self.score, query_BHTK, keys_values, mask_BTS, causal, bias_HTS)
         else:
-            weights_BHTS = self._share_out(query_BHTK, keys_values.key_BGSK, mask_BTS, causal, start)
+            weights_BHTS = self._share_out(query_BHTK, keys_values.key_BGSK, mask_BTS, causal, bias_HTS)
             weights_BHTS = F.dropout(weights_BHTS, self.dropout, self.training)
             value_BHSU = self._for_every_head(keys_values.value_BGSU)
             mixed_BHTU = weights_BHTS.to(value_BHSU.dtype) @ value_BHSU
@@ -103,9 +126,10 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor:
         """weights_BHTS: how each query shares its attention out. Rows sum to one, or to zero if all is masked."""
         key_BGSK = self.keys_values(source_BSD).key_BGSK
-        return self._share_out(self._queries(query_BTD, 0), key_BGSK, mask_BTS, causal, 0)
+        bias_HTS = self.positions.bias(0, query_BTD.shape[1], source_BSD.shape[1])
+        return self._share_out(self._queries(query_BTD), key_BGSK, mask_BTS, causal, bias_HTS)
 
-    def _queries(self, query_BTD: Tensor, start: int) -> Tensor:
+    def _queries(self, query_BTD: Tensor, start: int = 0) -> Tensor:
         return self.positions.rotated(self._split_heads(self.query(query_BTD), self.num_heads), start)
 
     def _attend_fused(
@@ -115,15 +139,13 @@ class MultiHeadAttention(nn.Module):
         keys_values: KeysValues,
         mask_BTS: Tensor | None,
         causal: bool,
-        start: int,
+        bias_HTS: Tensor | None,
     ) -> Tensor:
         """mixed_BHTU without the weights."""
         key_BGSK, value_BGSU = keys_values
-        num_queries, num_keys = query_BHTK.shape[-2], key_BGSK.shape[-2]
         mask = None if mask_BTS is None else mask_BTS.unsqueeze(-3)
-        bias_HTS = self.positions.bias(start, num_queries, num_keys)
         if bias_HTS is not None:
-            allowed = causal_mask(num_keys, bias_HTS.device) if causal else mask
+            allowed = causal_mask(key_BGSK.shape[-2], bias_HTS.device) if causal else mask
             mask, causal = _as_bias(bias_HTS.to(query_BHTK.dtype), allowed), False
         mixed_BHTU = F.scaled_dot_product_attention(
             score.transform(query_BHTK),
@@ -140,11 +162,15 @@ class MultiHeadAttention(nn.Module):
         return mixed_BHTU * mask_BTS.any(dim=-1, keepdim=True).unsqueeze(-3)
 
     def _share_out(
-        self, query_BHTK: Tensor, key_BGSK: Tensor, mask_BTS: Tensor | None, causal: bool, start: int
+        self,
+        query_BHTK: Tensor,
+        key_BGSK: Tensor,
+        mask_BTS: Tensor | None,
+        causal: bool,
+        bias_HTS: Tensor | None,
     ) -> Tensor:
         """weights_BHTS, float32 at least."""
         scores_BHTS: Tensor = self.score(query_BHTK, self._for_every_head(key_BGSK))
-        bias_HTS = self.positions.bias(start, *scores_BHTS.shape[-2:])
         if bias_HTS is not None:
             scores_BHTS = scores_BHTS + bias_HTS
         if causal:

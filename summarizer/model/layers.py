@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from summarizer.model.attention import MultiHeadAttention
-from summarizer.model.cache import LayerCache
+from summarizer.model.cache import DecoderCache, LayerCache
 from summarizer.model.config import AttentionConfig, TransformerConfig
 from summarizer.model.feed_forward import build_feed_forward
 from summarizer.model.positions import attention_positions, layer_positions
@@ -71,16 +71,21 @@ class DecoderLayer(nn.Module):
         hidden_BTD = self.residual(hidden_BTD, self.feed_forward_norm, self.feed_forward)
         return hidden_BTD
 
-    def step(self, hidden_BWD: Tensor, step: int, cache: LayerCache, source_mask_BS: Tensor) -> Tensor:
-        """Target position ``step`` of every beam: :meth:`forward` without repeating earlier positions."""
+    def step(self, hidden_BWD: Tensor, step: int, own: LayerCache, cache: DecoderCache) -> Tensor:
+        """Target position ``step`` of every beam: :meth:`forward` without repeating earlier positions.
+
+        :param own: this layer's share of ``cache``.
+        """
 
         def attend_to_target(input_BWD: Tensor) -> Tensor:
-            input_N1D = input_BWD.flatten(0, 1)[:, None]  # to its own history, each beam is a batch entry
-            history = cache.write(step, self.self_attention.keys_values(input_N1D, start=step))
-            return self.self_attention.attend(input_N1D, history, start=step).view_as(input_BWD)
+            input_N1D = input_BWD.flatten(0, 1)[:, None]  # all at one position, each beam with a vector of its own
+            history = own.write(step, self.self_attention.keys_values(input_N1D, start=step))
+            return self.self_attention.attend_to_histories(
+                input_BWD, history, step=step, mask_BWS=cache.history_mask_BWS
+            )
 
         def attend_to_source(input_BWD: Tensor) -> Tensor:
-            return self.cross_attention.attend(input_BWD, cache.cross, mask_BTS=source_mask_BS[:, None])
+            return self.cross_attention.attend(input_BWD, own.cross, mask_BTS=cache.source_mask_BS[:, None])
 
         hidden_BWD = self.positions.added_to(hidden_BWD, step, 1)
         hidden_BWD = self.residual(hidden_BWD, self.self_attention_norm, attend_to_target)

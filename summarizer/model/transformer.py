@@ -128,12 +128,12 @@ class Transformer(nn.Module):
         Writes the keys and values of that position into ``cache``. The logits of a model with a pointer are the
         logarithms of its mixed probabilities.
         """
-        cache.make_room(step + 1)
+        cache.extend()
         embedding_BWD = self.target_embedding(token_BW) * math.sqrt(self.config.width)
         embedded_BWD = self.positions.added_to(embedding_BWD, step, 1)
         hidden_BWD = embedded_BWD
         for layer, layer_cache in zip(self.decoder_layers, cache.layers, strict=True):
-            hidden_BWD = layer.step(hidden_BWD, step, layer_cache, cache.source_mask_BS)
+            hidden_BWD = layer.step(hidden_BWD, step, layer_cache, cache)
         hidden_BWD = self.decoder_norm(hidden_BWD)
         logits_BWV = self.project(hidden_BWD)
         if self.pointer is None:

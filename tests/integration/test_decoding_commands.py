@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from summarizer import Summarizer
 from summarizer.config import DecodingOverrides
 
@@ -38,3 +40,18 @@ def test_a_summary_begins_as_it_is_told(command: Command, smoke: TrainedRun) -> 
     outcome = command("generate", f"run={smoke.folder}", f"text={TEXT}", "prefix=The harbour", "decoding.max_tokens=16")
     assert outcome.status == 0, outcome.err
     assert outcome.out.startswith("The harbour")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_a_cpu_summarizes_in_every_precision(precision: str, command: Command, smoke: TrainedRun) -> None:
+    arguments = [f"run={smoke.folder}", f"text={TEXT}", "runtime.device=cpu", f"runtime.precision={precision}"]
+    outcome = command("generate", *arguments)
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.strip()
+
+
+def test_int8_is_refused_where_it_cannot_be(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:
+    outcome = command("train", "experiment=smoke", f"run_dir={tmp_path / 'run'}", "runtime.precision=int8")
+    assert (outcome.status, "runtime.precision (int8) is for evaluate.py" in outcome.err) == (2, True)
+    outcome = command("generate", f"run={smoke.folder}", "text=Words.", "runtime=gpu", "runtime.precision=int8")
+    assert (outcome.status, "runtime.precision (int8) must run on a CPU" in outcome.err) == (2, True)

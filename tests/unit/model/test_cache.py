@@ -55,13 +55,22 @@ class Pair:
             for history, number in zip(beams, numbers, strict=True):
                 history.append(number)
 
-        self.cache.make_room(self.step + 1)
+        self.cache.extend()
         for layer, layer_cache in enumerate(self.cache.layers):
             keys_values = layer_cache.write(self.step, self._filled(number_BW.flatten()[:, None] + layer))
             expected = self._filled(torch.tensor(self.histories).flatten(0, 1) + layer)
-            assert torch.equal(keys_values.key_BGSK, expected.key_BGSK)
-            assert torch.equal(keys_values.value_BGSU, expected.value_BGSU)
+            assert torch.equal(self._histories(keys_values.key_BGSK), expected.key_BGSK)
+            assert torch.equal(self._histories(keys_values.value_BGSU), expected.value_BGSU)
         self.step += 1
+
+    def _histories(self, tensor_BGSK: Tensor) -> Tensor:
+        """What each beam may see of the keys or values that a layer gives it."""
+        mask_BWS = self.cache.history_mask_BWS
+        if mask_BWS is None:
+            return tensor_BGSK
+        return torch.stack(
+            [row_GSK[:, mask_S] for row_GSK, mask_WS in zip(tensor_BGSK, mask_BWS, strict=True) for mask_S in mask_WS]
+        )
 
     def reorder(self, parents: list[list[int]]) -> None:
         self.cache.reorder(torch.tensor(parents))
@@ -113,11 +122,11 @@ def test_room_follows_need_in_few_copies_and_never_exceeds_the_longest_summary(m
     rooms = []
     for length in range(1, max_length + 1):
         pair.write()
-        rooms.append(pair.cache.layers[0].self_key_BWHTK.shape[3])
+        rooms.append(pair.cache.layers[0].self_key_BGTWK.shape[2])
         assert length <= rooms[-1] <= min(max_length, max(32, 2 * length))
     assert len(set(rooms)) <= 5
     with pytest.raises(AssertionError, match=f"in a cache made for {max_length}"):
-        pair.cache.make_room(max_length + 1)
+        pair.cache.extend()
 
 
 def test_beams_share_one_copy_of_what_they_know_of_the_document() -> None:

@@ -35,8 +35,8 @@ def decode_step(layer: nn.Module) -> tuple[Tensor, Tensor]:
     cross = layer.cross_attention.keys_values(SOURCE_BSD)
     own = CONFIG.attention_shape(CONFIG.attention.decoder_self)
     cache = DecoderCache.empty(own, [cross], MASK_BS, num_beams=5, max_length=1)
-    cache.make_room(1)
-    return layer.step(HIDDEN_BTD, 0, cache.layers[0], MASK_BS), HIDDEN_BTD
+    cache.extend()
+    return layer.step(HIDDEN_BTD, 0, cache.layers[0], cache), HIDDEN_BTD
 
 
 each_way = pytest.mark.parametrize(
