@@ -16,6 +16,7 @@ from summarizer.config import EvaluateConfig, from_yaml
 from summarizer.data.config import DataConfig
 from summarizer.data.sources import open_split
 from summarizer.errors import UserError
+from summarizer.evaluation.board import write_board
 from summarizer.evaluation.cases import Case, cases_of, in_order_of, read_predictions, read_references
 from summarizer.evaluation.compare import compare
 from summarizer.evaluation.evaluator import METRICS_FILE, PREDICTIONS_FILE, Evaluation
@@ -65,7 +66,10 @@ def _score_run(config: EvaluateConfig, run: str) -> None:
         },
         data_name=summarizer.config.data.name if config.data_path is None else None,
     )
-    _report(config, _scored(config, summarize, cases), subject, output)
+    evaluation = _scored(config, summarize, cases)
+    _report(config, evaluation, subject, output)
+    if config.tensorboard:
+        _write_board(Path(run), evaluation, config, summarizer.step)
     logger.info("next:")
     logger.info("  %s", script_command("generate", f"run={run}", "text=An article of your own."))
     logger.info("  %s", tensorboard_command(run))
@@ -124,6 +128,14 @@ def _report(config: EvaluateConfig, evaluation: Evaluation, subject: Subject, ou
     if config.samples:
         print("\n" + side_by_side(evaluation.records, config.samples))
     logger.info("\nwritten to %s: %s", output, ", ".join(files))
+
+
+def _write_board(run_dir: Path, evaluation: Evaluation, config: EvaluateConfig, step: int) -> None:
+    """The scores are told and written by now: a run folder that cannot be written costs the curves alone."""
+    try:
+        write_board(run_dir / "tensorboard", evaluation, split=config.split, step=step, samples=config.samples)
+    except OSError as error:
+        logger.warning("TensorBoard's files are not written: %s", error)
 
 
 def _read_split(config: EvaluateConfig, data: DataConfig) -> list[Case]:

@@ -48,6 +48,9 @@ class EvaluateConfig:
     output: str | None = None
     """Folder for metrics.json, predictions.jsonl and report.html; by default one inside the run folder."""
 
+    tensorboard: bool = True
+    """Write the scores of a run into its TensorBoard log too."""
+
     samples: int = 3
     """Summaries to print beside their references, spread evenly over the split."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from summarizer.training.board_layout import layout
 from summarizer.training.validation import Sample, Validation
 
 _EXCERPT_LENGTH = 600  # characters
@@ -30,6 +31,7 @@ class Board:
         self.purge_step = start_step + 1 if start_step > 0 else 0
         threading.excepthook = _leave_to_main_thread
         self._run = SummaryWriter(str(folder), purge_step=self.purge_step)
+        self._run.add_custom_scalars(layout())
         self._baselines: dict[str, SummaryWriter] = {}
 
     def train(self, step: int, averages: Mapping[str, float]) -> None:
