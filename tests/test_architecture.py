@@ -14,10 +14,11 @@ PACKAGE = Path(__file__).parents[1] / "summarizer"
 # A unit may import those of earlier rows; never a neighbour of its own row, never one of a later row.
 ROWS = [
     ["errors"],
-    ["tokenizer", "checkpoint", "runtime"],
+    ["tokenizer", "checkpoint", "runtime", "measurement", "tables"],
     ["model", "data"],
     ["training", "decoding", "presentation"],
     ["evaluation", "comparison"],
+    ["benchmark"],
     ["config"],
     ["inference"],
     ["demo"],

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from summarizer.comparison.flops import count_flops
 from summarizer.comparison.mechanisms import Mechanism, build_mixer, num_parameters
-from summarizer.comparison.memory import peak_bytes
 from summarizer.errors import UserError
+from summarizer.measurement import peak_bytes
 from summarizer.runtime import Runtime, seed_step
 
 

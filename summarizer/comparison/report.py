@@ -11,6 +11,7 @@ from pathlib import Path
 from summarizer.comparison.cost import Cost
 from summarizer.comparison.reach import Accuracy, Reach
 from summarizer.comparison.recall import CHANCE, distance_range
+from summarizer.tables import markdown_table
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _cost_table(costs: Sequence[Cost]) -> str:
                 f"{point.peak_bytes / first.peak_bytes:.2f}",
             ]
         )
-    return f"Cost of one mixer, forward and backward, one sequence of {length:,}:\n\n{_markdown(rows)}"
+    return f"Cost of one mixer, forward and backward, one sequence of {length:,}:\n\n{markdown_table(rows)}"
 
 
 def _distance_table(reaches: Sequence[Reach]) -> str:
@@ -72,7 +73,7 @@ def _distance_table(reaches: Sequence[Reach]) -> str:
     rows = [["mechanism", *(distance_range(least) for least in ranges)]]
     for reach in reaches:
         rows.append([reach.mechanism, *(_percent(reach.by_distance[length].get(least)) for least in ranges)])
-    return f"% recalled by distance, sequences of {length:,} (chance {CHANCE:.0%}):\n\n{_markdown(rows)}"
+    return f"% recalled by distance, sequences of {length:,} (chance {CHANCE:.0%}):\n\n{markdown_table(rows)}"
 
 
 def _length_table(reaches: Sequence[Reach]) -> str:
@@ -81,19 +82,8 @@ def _length_table(reaches: Sequence[Reach]) -> str:
     for reach in reaches:
         accuracies = [*(reach.by_length[length] for length in lengths), *(reach.by_pairs[n] for n in loads)]
         rows.append([reach.mechanism, *map(_percent, accuracies)])
-    return f"% recalled by length, and by number of pairs at the length of the training:\n\n{_markdown(rows)}"
+    return f"% recalled by length, and by number of pairs at the length of the training:\n\n{markdown_table(rows)}"
 
 
 def _percent(accuracy: Accuracy | None) -> str:
     return "" if accuracy is None else f"{100 * accuracy.share:.0f}"
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    """The first row is the head, the first column text; the others are numbers."""
-    widths = [max(3, *(len(cell) for cell in column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(size) for cell, size in zip(row[1:], widths[1:], strict=True))]
-        lines.append(f"| {' | '.join(cells)} |")
-    rule = ["-" * (widths[0] + 2), *("-" * (size + 1) + ":" for size in widths[1:])]
-    return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])

@@ -4,6 +4,7 @@ The only unit that knows Hydra and OmegaConf, but for commands/entry.py. A new c
 in SCHEMAS.
 """
 
+from summarizer.config.benchmark import BenchmarkConfig, Work
 from summarizer.config.compare_attention import CompareAttentionConfig
 from summarizer.config.composition import SCHEMAS, register_schemas, to_object
 from summarizer.config.decoding import DecodingOverrides, require_fitting_search, with_overrides
@@ -19,6 +20,7 @@ from summarizer.config.train_tokenizer import TrainTokenizerConfig
 __all__ = [
     "HARMLESS",
     "SCHEMAS",
+    "BenchmarkConfig",
     "CompareAttentionConfig",
     "DecodingOverrides",
     "DemoConfig",
@@ -27,6 +29,7 @@ __all__ = [
     "InspectRunConfig",
     "TrainConfig",
     "TrainTokenizerConfig",
+    "Work",
     "decisive_settings",
     "flat_settings",
     "from_yaml",

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
+from summarizer.config.benchmark import BenchmarkConfig
 from summarizer.config.compare_attention import CompareAttentionConfig
 from summarizer.config.demo import DemoConfig
 from summarizer.config.evaluate import EvaluateConfig
@@ -27,6 +28,7 @@ SCHEMAS = {
     "demo": DemoConfig,
     "inspect_run": InspectRunConfig,
     "compare_attention": CompareAttentionConfig,
+    "benchmark": BenchmarkConfig,
 }
 
 

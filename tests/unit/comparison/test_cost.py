@@ -12,8 +12,8 @@ from summarizer.comparison import cost
 from summarizer.comparison.cost import CostConfig, measure_costs, num_timings
 from summarizer.comparison.flops import count_flops
 from summarizer.comparison.mechanisms import build_mixer, num_parameters, parse_mechanism
-from summarizer.comparison.memory import peak_bytes
 from summarizer.errors import UserError
+from summarizer.measurement import peak_bytes
 from summarizer.runtime import Precision, Runtime
 
 LENGTH, WIDTH, HEADS = 24, 16, 2

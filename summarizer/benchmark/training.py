@@ -1,0 +1,110 @@
+"""A model's size and a workload in; updates of it, by us and by our peers, as a contest out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+
+from torch import nn
+
+from summarizer.benchmark.contest import OURS, Contender, Contest
+from summarizer.benchmark.peers import (
+    Loss,
+    TorchTransformer,
+    bart,
+    bart_loss,
+    is_installed,
+    training_loop,
+    x_transformer,
+    x_transformer_loss,
+)
+from summarizer.benchmark.workload import TrainingWorkload, news_batches
+from summarizer.data.batch import Batch
+from summarizer.model.config import TransformerConfig
+from summarizer.model.transformer import Transformer
+from summarizer.runtime import Runtime, seed_step
+from summarizer.training.optimizer import OptimizerConfig, build_optimizer
+from summarizer.training.step import Updater
+
+
+def training_contest(
+    config: TransformerConfig, vocab_size: int, workload: TrainingWorkload, *, seed: int, runtime: Runtime, peers: bool
+) -> Contest:
+    """Forward, loss, backward, clipping and AdamW for each batch. The batches are the same for all, and so padded."""
+    batches = news_batches(workload, vocab_size, seed=seed)
+    contenders = [Contender(OURS, _over(batches, _our_update(config, vocab_size, runtime, seed)))]
+    if peers:
+        contenders += _peers(config, vocab_size, batches, runtime)
+    real = sum(batch.num_real_tokens for batch in batches)
+    positions = sum(batch.num_positions for batch in batches)
+    return Contest(
+        title=(
+            f"Training, {len(batches)} updates of {workload.batch_size} x (at most {workload.max_source_tokens} to "
+            f"{workload.max_target_tokens}) tokens, {1 - real / positions:.1%} of the positions padding"
+        ),
+        unit="real tokens",
+        amount=real,
+        contenders=contenders,
+        flops=sum(model_flops(config, vocab_size, batch) for batch in batches),
+        measures_memory=True,
+    )
+
+
+def model_flops(config: TransformerConfig, vocab_size: int, batch: Batch) -> float:
+    """Operations that an update of ``batch`` needs, whatever the implementation: of real tokens, without padding.
+
+    A multiply-add is two; backward takes twice the forward (Chowdhery et al. 2022, appendix B). For the standard
+    mechanisms: projections, feed-forward networks, scores and mixtures, and the vocabulary.
+    """
+    width, feed_forward = config.width, config.feed_forward_size
+    sources = batch.source_lengths_B.double()
+    targets = batch.target_lengths_B.double()
+    encoder_layer = 4 * width**2 + 2 * width * feed_forward
+    decoder_layer = 6 * width**2 + 2 * width * feed_forward  # its keys and values of the source come next
+    of_sources = config.encoder_layers * encoder_layer + config.decoder_layers * 2 * width**2
+    of_targets = config.decoder_layers * decoder_layer + vocab_size * width
+    pairs = config.encoder_layers * sources**2 + config.decoder_layers * (targets**2 / 2 + targets * sources)
+    multiply_adds = of_sources * sources + of_targets * targets + 2 * width * pairs
+    return 3 * 2 * float(multiply_adds.sum())
+
+
+def _our_update(config: TransformerConfig, vocab_size: int, runtime: Runtime, seed: int) -> Callable[[Batch], object]:
+    seed_step(seed, 0)
+    model = Transformer(config, vocab_size).to(runtime.device)
+    updater = Updater(
+        model,
+        build_optimizer(model, OptimizerConfig()),
+        runtime=runtime,
+        learning_rate=lambda step: 1e-4,
+        label_smoothing=0.0,
+        clip_norm=1.0,
+        seed=seed,
+    )
+    steps = count(1)
+    return lambda batch: updater(next(steps), [batch])
+
+
+def _peers(
+    config: TransformerConfig, vocab_size: int, batches: Sequence[Batch], runtime: Runtime
+) -> Iterator[Contender]:
+    longest = config.max_positions
+
+    def contender(name: str, model: nn.Module, loss: Loss, note: str = "") -> Contender:
+        return Contender(name, _over(batches, training_loop(model, loss, runtime.autocast, runtime.device)), note)
+
+    if is_installed("transformers"):
+        model = bart(config, vocab_size, max_positions=longest)
+        yield contender("Hugging Face BART", model, bart_loss(model))
+    model = TorchTransformer(config, vocab_size, max_positions=longest)
+    yield contender("torch.nn.Transformer", model, model)
+    if is_installed("x_transformers"):
+        model = x_transformer(config, vocab_size, max_positions=longest)
+        yield contender("x-transformers", model, x_transformer_loss(model), "dropout within feed-forward networks")
+
+
+def _over(batches: Sequence[Batch], update: Callable[[Batch], object]) -> Callable[[], None]:
+    def run() -> None:
+        for batch in batches:
+            update(batch)
+
+    return run

@@ -1,0 +1,60 @@
+"""Time one kind of work, ours beside that of other libraries, and say how close to the machine it comes."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from summarizer.benchmark.contest import Contest, hold, num_runs
+from summarizer.benchmark.machine import matmul_peak
+from summarizer.benchmark.report import tables, write
+from summarizer.benchmark.training import training_contest
+from summarizer.config import BenchmarkConfig, Work
+from summarizer.errors import UserError
+from summarizer.runtime import Runtime, configure_logging, set_up
+
+logger = logging.getLogger(__name__)
+
+
+def benchmark(config: BenchmarkConfig) -> None:
+    """Hold the contest, print its table, write all timings."""
+    configure_logging()
+    runtime = set_up(config.runtime)
+    output = Path(config.output or f"outputs/benchmark/{config.what.value}-{runtime.precision.value}.json")
+    if output.is_dir():
+        raise UserError(f"output ({output}) is a folder and must be a file: try output={output}/benchmark.json")
+    setup = f"{_machine()}; {runtime.describe()}; PyTorch {torch.__version__}; {config.repeats} rounds, in turn"
+    logger.info("%s", setup)
+    peaks = {"before": matmul_peak(runtime)}
+    contest = _contest(config, runtime)
+    if config.peers and len(contest.contenders) == 1:
+        logger.info('no peer is installed, so none is timed: pip install -e ".[peers]"')
+    with tqdm(total=num_runs(contest, config.repeats), desc=config.what.value, unit="run", disable=None) as bar:
+        outcome = hold(contest, repeats=config.repeats, device=runtime.device, on_run=bar.update)
+    peaks["after"] = matmul_peak(runtime)
+    setup += f"; largest matrix products at {max(peaks.values()) / 1e9:,.0f} GFLOP/s"
+    print(tables([outcome], setup, peaks))
+    write(output, [outcome], setup, peaks)
+    logger.info("\nall timings are in %s", output)
+
+
+def _contest(config: BenchmarkConfig, runtime: Runtime) -> Contest:
+    match config.what:
+        case Work.train:
+            return training_contest(
+                config.model, config.vocab_size, config.train, seed=config.seed, runtime=runtime, peers=config.peers
+            )
+
+
+def _machine() -> str:
+    """The processor's name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

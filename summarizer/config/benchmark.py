@@ -1,0 +1,54 @@
+"""The schema of scripts/benchmark.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from summarizer.benchmark.workload import TrainingWorkload
+from summarizer.config.parts import validate_parts
+from summarizer.errors import UserError
+from summarizer.model.config import TransformerConfig
+from summarizer.runtime import RuntimeConfig
+
+
+class Work(Enum):
+    """What is timed."""
+
+    train = "train"  # updates of a model
+
+
+@dataclass(kw_only=True)
+class BenchmarkConfig:
+    """scripts/benchmark.py."""
+
+    what: Work = Work.train
+    """The work to time: train."""
+
+    peers: bool = True
+    """Time the same work as other libraries do it, those that are installed."""
+
+    repeats: int = 5
+    """Rounds that count, after one to warm up. In each, everybody works in turn."""
+
+    output: str | None = None
+    """File for all timings, as JSON; by default one under outputs/benchmark/."""
+
+    seed: int = 1
+    """Decides weights, tokens and lengths."""
+
+    vocab_size: int = 32000
+
+    model: TransformerConfig = field(default_factory=TransformerConfig)
+    train: TrainingWorkload = field(default_factory=TrainingWorkload)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def validate(self) -> None:
+        """Raise UserError for the first value that cannot work."""
+        validate_parts(self)
+        if self.repeats < 1:
+            raise UserError(f"repeats ({self.repeats}) must be at least 1")
+        if not 8 <= self.vocab_size <= 1 << 20:
+            raise UserError(f"vocab_size ({self.vocab_size}) must be at least 8 and at most {1 << 20:,}")
+        longest = max(self.train.max_source_tokens, self.train.max_target_tokens)
+        self.model.require_positions(longest, f"the longest sequence ({longest})")

@@ -1,0 +1,62 @@
+"""scripts/benchmark.py in small: a table, a file with every timing, or one line that says what cannot be timed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Command
+
+QUICK = [
+    "model=tiny",
+    "vocab_size=50",
+    "repeats=1",
+    "model.width=16",
+    "train.batches=1",
+    "train.max_source_tokens=16",
+    "train.max_target_tokens=8",
+    "runtime=cpu",
+    "runtime.precision=fp32",
+]
+
+
+def test_training_is_timed_printed_and_written(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    outcome = command("benchmark", *QUICK, f"output={file}")
+    assert outcome.status == 0, outcome.err
+    assert "| summarizer " in outcome.out
+    assert "| torch.nn.Transformer " in outcome.out
+    (held,) = json.loads(file.read_text())["outcomes"]
+    assert {len(each["seconds"]) for each in held["performances"]} == {1}
+    assert str(file) in outcome.err
+
+
+def test_without_peers_the_project_is_timed_alone(command: Command, tmp_path: Path) -> None:
+    outcome = command("benchmark", *QUICK, "peers=false", f"output={tmp_path / 'out.json'}")
+    assert outcome.status == 0, outcome.err
+    assert "torch.nn" not in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("repeats=0", ["repeats (0)", "at least 1"]),
+        ("train.batches=0", ["train.batches (0)"]),
+        ("train.max_source_tokens=1", ["train.max_source_tokens (1)"]),
+        ("vocab_size=3", ["vocab_size (3)"]),
+        ("what=nothing", ["what", "nothing"]),
+        ("output=.", ["output (.)", "folder"]),
+    ],
+)
+def test_what_cannot_be_timed_is_said_in_one_line(
+    command: Command, tmp_path: Path, override: str, words: list[str]
+) -> None:
+    outcome = command("benchmark", *QUICK, f"output={tmp_path / 'out.json'}", override)
+    assert outcome.status == 2
+    assert len(outcome.err.strip().splitlines()) <= 2
+    for word in words:
+        assert word in outcome.err
