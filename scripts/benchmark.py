@@ -2,6 +2,8 @@
 
 python scripts/benchmark.py                                          updates of the base model, beside what is installed
 python scripts/benchmark.py runtime.precision=fp32                   in single precision
+python scripts/benchmark.py what=rouge                               ROUGE of lead-3, beside rouge-score
+python scripts/benchmark.py what=data                                encoding texts, beside datasets.map
 python scripts/benchmark.py model=tiny vocab_size=4000 repeats=2     seconds, to see that it works
 python scripts/benchmark.py --help                                   all settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,9 +12,13 @@ from tqdm import tqdm
 
 from summarizer.benchmark.contest import Contest, hold, num_runs
 from summarizer.benchmark.machine import matmul_peak
+from summarizer.benchmark.reading import encoding_contest
 from summarizer.benchmark.report import tables, write
+from summarizer.benchmark.scoring import scoring_contest
 from summarizer.benchmark.training import training_contest
+from summarizer.commands.preparation import obtain_tokenizer
 from summarizer.config import BenchmarkConfig, Work
+from summarizer.data.sources import open_split
 from summarizer.errors import UserError
 from summarizer.runtime import Runtime, configure_logging, set_up
 
@@ -29,14 +34,16 @@ def benchmark(config: BenchmarkConfig) -> None:
         raise UserError(f"output ({output}) is a folder and must be a file: try output={output}/benchmark.json")
     setup = f"{_machine()}; {runtime.describe()}; PyTorch {torch.__version__}; {config.repeats} rounds, in turn"
     logger.info("%s", setup)
-    peaks = {"before": matmul_peak(runtime)}
+    with_matrices = config.what is Work.train
+    peaks = {"before": matmul_peak(runtime)} if with_matrices else {}
     contest = _contest(config, runtime)
     if config.peers and len(contest.contenders) == 1:
         logger.info('no peer is installed, so none is timed: pip install -e ".[peers]"')
     with tqdm(total=num_runs(contest, config.repeats), desc=config.what.value, unit="run", disable=None) as bar:
         outcome = hold(contest, repeats=config.repeats, device=runtime.device, on_run=bar.update)
-    peaks["after"] = matmul_peak(runtime)
-    setup += f"; largest matrix products at {max(peaks.values()) / 1e9:,.0f} GFLOP/s"
+    if with_matrices:
+        peaks["after"] = matmul_peak(runtime)
+        setup += f"; largest matrix products at {max(peaks.values()) / 1e9:,.0f} GFLOP/s"
     print(tables([outcome], setup, peaks))
     write(output, [outcome], setup, peaks)
     logger.info("\nall timings are in %s", output)
@@ -48,6 +55,14 @@ def _contest(config: BenchmarkConfig, runtime: Runtime) -> Contest:
             return training_contest(
                 config.model, config.vocab_size, config.train, seed=config.seed, runtime=runtime, peers=config.peers
             )
+        case Work.rouge:
+            examples = list(open_split(config.data, "test"))
+            return scoring_contest(examples, processes=config.processes, peers=config.peers)
+        case Work.data:
+            split = open_split(config.data, "train")
+            tokenizer = obtain_tokenizer(config.tokenizer, split, Path(config.data.cache_dir))
+            reopened = partial(open_split, config.data, "train")
+            return encoding_contest(reopened, config.data, tokenizer, peers=config.peers)
 
 
 def _machine() -> str:

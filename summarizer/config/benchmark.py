@@ -7,15 +7,19 @@ from enum import Enum
 
 from summarizer.benchmark.workload import TrainingWorkload
 from summarizer.config.parts import validate_parts
+from summarizer.data.config import DataConfig
 from summarizer.errors import UserError
 from summarizer.model.config import TransformerConfig
 from summarizer.runtime import RuntimeConfig
+from summarizer.tokenizer import TokenizerConfig
 
 
 class Work(Enum):
     """What is timed."""
 
     train = "train"  # updates of a model
+    rouge = "rouge"  # scoring the first sentences of the test split
+    data = "data"  # encoding the training split
 
 
 @dataclass(kw_only=True)
@@ -23,7 +27,7 @@ class BenchmarkConfig:
     """scripts/benchmark.py."""
 
     what: Work = Work.train
-    """The work to time: train."""
+    """The work to time: train, rouge or data."""
 
     peers: bool = True
     """Time the same work as other libraries do it, those that are installed."""
@@ -41,13 +45,20 @@ class BenchmarkConfig:
 
     model: TransformerConfig = field(default_factory=TransformerConfig)
     train: TrainingWorkload = field(default_factory=TrainingWorkload)
+    data: DataConfig = field(default_factory=DataConfig)
+    """Texts to score or to encode; the lengths of training are those of ``train``."""
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    """For what=data; trained on the training split unless it has a path."""
+    processes: int = 2
+    """That score."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def validate(self) -> None:
         """Raise UserError for the first value that cannot work."""
         validate_parts(self)
-        if self.repeats < 1:
-            raise UserError(f"repeats ({self.repeats}) must be at least 1")
+        for name in ("repeats", "processes"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} ({getattr(self, name)}) must be at least 1")
         if not 8 <= self.vocab_size <= 1 << 20:
             raise UserError(f"vocab_size ({self.vocab_size}) must be at least 8 and at most {1 << 20:,}")
         longest = max(self.train.max_source_tokens, self.train.max_target_tokens)

@@ -82,6 +82,11 @@ def _english_words() -> Words:
     return english_words
 
 
+def forget_stems() -> None:
+    """Start anew, as a process does."""
+    _english_words.cache_clear()
+
+
 class _WordCharacters(dict[int, str]):
     """For ``str.translate``: letters, marks and digits stay, all else becomes a space."""
 

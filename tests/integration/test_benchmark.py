@@ -41,10 +41,29 @@ def test_without_peers_the_project_is_timed_alone(command: Command, tmp_path: Pa
     assert "torch.nn" not in outcome.out
 
 
+def test_scoring_is_timed(command: Command, tmp_path: Path) -> None:
+    arguments = ["what=rouge", "data.limit.test=20", "repeats=1", "processes=1", "runtime=cpu"]
+    outcome = command("benchmark", *arguments, f"output={tmp_path / 'out.json'}")
+    assert outcome.status == 0, outcome.err
+    assert "ROUGE of 20 pairs" in outcome.out
+    assert "| rouge-score " in outcome.out
+    assert "GFLOP" not in outcome.out
+
+
+def test_encoding_is_timed(command: Command, tmp_path: Path) -> None:
+    arguments = ["what=data", "data.limit.train=50", "tokenizer.vocab_size=400", "repeats=1", "runtime=cpu"]
+    outcome = command("benchmark", *arguments, f"data.cache_dir={tmp_path}", f"output={tmp_path / 'out.json'}")
+    assert outcome.status == 0, outcome.err
+    assert "Encoding 50 examples" in outcome.out
+    assert "| datasets.map, SentencePiece on 1 thread" in outcome.out
+    assert not (tmp_path / "encoded").exists(), "a benchmark leaves no data set behind"
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
         ("repeats=0", ["repeats (0)", "at least 1"]),
+        ("processes=0", ["processes (0)", "at least 1"]),
         ("train.batches=0", ["train.batches (0)"]),
         ("train.max_source_tokens=1", ["train.max_source_tokens (1)"]),
         ("vocab_size=3", ["vocab_size (3)"]),

@@ -28,7 +28,7 @@ GROUPS = {
     "demo": ["decoding", "runtime"],
     "inspect_run": [],
     "compare_attention": ["runtime"],
-    "benchmark": ["model", "runtime"],
+    "benchmark": ["model", "data", "tokenizer", "runtime"],
 }
 REQUIRED = {
     "train": [],
