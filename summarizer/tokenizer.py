@@ -169,6 +169,11 @@ class Tokenizer:
         ids: list[list[int]] = self._processor.encode(prepared, num_threads=num_threads)
         return ids
 
+    def encode_words(self, words: Sequence[str], num_threads: int = 1) -> list[list[int]]:
+        """Ids of each word of :func:`words_by_line`, which has its normal form."""
+        ids: list[list[int]] = self._processor.encode(list(words), num_threads=num_threads)
+        return ids
+
     @functools.cached_property
     def words_are_independent(self) -> bool:
         """Whether the ids of a line are those of its words (:func:`words_by_line`), one word after the other.

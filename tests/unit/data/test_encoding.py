@@ -52,6 +52,10 @@ class CountingTokenizer(Tokenizer):
         self.texts_encoded += len(texts)
         return super().encode_batch(texts, num_threads)
 
+    def encode_words(self, words: Sequence[str], num_threads: int = 1) -> list[list[int]]:
+        self.texts_encoded += len(words)
+        return super().encode_words(words, num_threads)
+
 
 def encode(cache: Path, split: FakeSplit | None = None, **changes: Any) -> EncodedDataset:
     settings: dict[str, Any] = {

@@ -46,25 +46,25 @@ def test_a_unigram_model_takes_whole_texts() -> None:
     assert [row.tolist() for row in rows] == [tokenizer.encode(text) for text in TEXTS]
 
 
-def test_the_memory_of_words_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_rows, "_MOST_WORDS", 10)
+@pytest.mark.parametrize(("bound", "value"), [("_MOST_WORDS", 10), ("_MOST_IDS", 40)])
+def test_the_memory_of_words_is_bounded(monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
+    monkeypatch.setattr(token_rows, bound, value)
     encoder = RowEncoder(BPE, num_threads=1)
     for text in [*TEXTS, "x" * 5000, "日本" * 5000]:
         assert encoder([text])[0].tolist() == BPE.encode(text)
-        assert len(encoder._ids_of) <= 10
-        assert max(map(len, encoder._ids_of), default=0) <= 40
+        assert not encoder._lexicon.is_full
 
 
 def test_a_word_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = RowEncoder(BPE, num_threads=1)
     encoder(["storm after storm", "storm"])
     encoded: list[str] = []
-    original = Tokenizer.encode_batch
+    original = Tokenizer.encode_words
 
     def counting(self: Tokenizer, texts: list[str], num_threads: int = 1) -> list[list[int]]:
         encoded.extend(texts)
         return original(self, texts, num_threads)
 
-    monkeypatch.setattr(Tokenizer, "encode_batch", counting)
+    monkeypatch.setattr(Tokenizer, "encode_words", counting)
     encoder(["after the storm"])
     assert encoded == ["the"]
