@@ -23,6 +23,7 @@ from summarizer.evaluation.evaluator import METRICS_FILE, PREDICTIONS_FILE, Eval
 from summarizer.evaluation.evaluator import evaluate as score
 from summarizer.evaluation.report_page import REPORT_FILE, Subject, report_page
 from summarizer.evaluation.tables import comparison_table, evaluation_table, side_by_side
+from summarizer.evaluation.words import ENGLISH
 from summarizer.inference import CONFIG_FILE, Summarizer
 from summarizer.runtime import configure_logging
 
@@ -96,9 +97,14 @@ def _compare(config: EvaluateConfig) -> None:
             )
     second = [by_id[case.id][1] for case in cases]
     comparison = compare(
-        cases, first, second,
-        seed=config.seed, resamples=config.resamples, processes=_processes(config), language=config.language,
-    )  # fmt: skip
+        cases,
+        first,
+        second,
+        seed=config.seed,
+        resamples=config.resamples,
+        processes=_processes(config),
+        language=_language(config, *config.compare),
+    )
     print(f"first:  {config.compare[0]}\nsecond: {config.compare[1]}\n")
     print(comparison_table(comparison))
     if config.output is not None:
@@ -113,7 +119,7 @@ def _scored(
 ) -> Evaluation:
     return score(
         summarize, cases,
-        seed=config.seed, resamples=config.resamples, processes=_processes(config), language=config.language,
+        seed=config.seed, resamples=config.resamples, processes=_processes(config), language=_language(config),
     )  # fmt: skip
 
 
@@ -178,6 +184,16 @@ def _output_folder(config: EvaluateConfig, default: Path) -> Path:
     if output.exists() and not output.is_dir():
         raise UserError(f"output ({output}) is a file and must be a folder: choose another")
     return output
+
+
+def _language(config: EvaluateConfig, *runs: str) -> str:
+    """The one that was given, or else that of the run; English where there is none."""
+    if config.language is not None:
+        return config.language
+    for run in (config.run, *runs):
+        if run is not None and (Path(run) / CONFIG_FILE).is_file():
+            return from_yaml(Path(run) / CONFIG_FILE).validation.language
+    return ENGLISH
 
 
 def _processes(config: EvaluateConfig) -> int:

@@ -172,6 +172,7 @@ def _validator(config: TrainConfig, model: Transformer, data: PreparedData, runt
         tokenizer=data.tokenizer,
         runtime=runtime,
         samples=config.validation.samples,
+        language=config.validation.language,
     )
 
 

@@ -27,8 +27,9 @@ class EvaluateConfig:
     compare: list[str] = field(default_factory=list)
     """Compare two: run folders scored before, folders of evaluations, or files of predictions."""
 
-    language: str = "en"
-    """Of the texts, a two-letter code: en is scored as by rouge-score, others with the letters it deletes."""
+    language: str | None = None
+    """Of the texts, a two-letter code: en is scored as by rouge-score, others with the letters it deletes.
+    By default that of the run, or en."""
 
     empty_predictions: bool = False
     """Let empty predictions of a file score 0 instead of refusing them."""
@@ -76,7 +77,8 @@ class EvaluateConfig:
         """Raise UserError for the first value that cannot work."""
         validate_parts(self)
         self._validate_choice()
-        words_of(self.language)
+        if self.language is not None:
+            words_of(self.language)
         if self.split not in ("train", "validation", "test"):
             raise UserError(f"split ({self.split}) must be train, validation or test")
         for name in ("limit", "resamples", "processes", "report_examples"):

@@ -179,7 +179,11 @@ def _extracts(
         f"lead{num_sentences}": [lead(document, num_sentences) for document in documents],
         f"random{num_sentences}": [random_sentences(document, num_sentences, seed=seed) for document in documents],
     }
-    return {**extracts, f"oracle{num_sentences}": workers.map(best, cases)} if all(documents) else {}
+    return (
+        {**extracts, f"oracle{num_sentences}": workers.map(best, cases, "finding the best extracts")}
+        if all(documents)
+        else {}
+    )
 
 
 def _oracles(cases: Sequence[Case], num_sentences: int, language: str) -> list[str]:
@@ -190,7 +194,7 @@ def _traits(cases: Sequence[Case], texts: Sequence[str], workers: Workers, compa
     """:param compared: to the length of the references."""
     references = [case.references if compared else () for case in cases]
     documents = [case.document for case in cases]
-    return workers.map(_traits_of_all, list(zip(texts, documents, references, strict=True)))
+    return workers.map(_traits_of_all, list(zip(texts, documents, references, strict=True)), "measuring")
 
 
 def _traits_of_all(rows: Sequence[tuple[str, str, Sequence[str]]]) -> list[Traits]:

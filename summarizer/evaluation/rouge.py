@@ -75,9 +75,9 @@ def score_pairs(
     pairs = list(zip(references, predictions, strict=True))
     chunk_scores = functools.partial(_score_chunk, language=language)
     if workers is not None:
-        return workers.map(chunk_scores, pairs)
+        return workers.map(chunk_scores, pairs, "scoring")
     with Workers(processes) as own:
-        return own.map(chunk_scores, pairs)
+        return own.map(chunk_scores, pairs, "scoring")
 
 
 def score_prediction(references: References, prediction: str, words: Words) -> PairScores:
@@ -155,7 +155,7 @@ def _warn_of_deleted_letters(references: Sequence[References]) -> None:
         _warn_once(
             f"{unreadable / len(words):.0%} of the reference words hold letters other than a-z, which "
             "rouge-score's tokenizer deletes: these scores are too low or too random to compare with others; "
-            "name the language of the texts (evaluate.py language=vi, ru, zh...) to keep its letters"
+            "name their language to keep its letters: language=vi in evaluate.py, validation.language=vi in training"
         )
 
 

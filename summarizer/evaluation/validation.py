@@ -15,6 +15,7 @@ from summarizer.decoding.generator import Generator, Summary
 from summarizer.errors import UserError
 from summarizer.evaluation.baselines import lead
 from summarizer.evaluation.rouge import ROUGE_TYPES, PairScores, score_pairs
+from summarizer.evaluation.words import ENGLISH, words_of
 from summarizer.model.mode import evaluating
 from summarizer.model.transformer import Transformer
 from summarizer.presentation.pictures import Pixels, attention_pictures
@@ -35,11 +36,15 @@ class ValidationConfig:
     samples: int = 3
     """How many of these to log as text."""
 
+    language: str = ENGLISH
+    """Of the texts, a two-letter code: en is scored as by rouge-score, others with the letters it deletes."""
+
     def validate(self) -> None:
         """Raise UserError for values out of range."""
         for name in ("rouge_examples", "samples"):
             if getattr(self, name) < 0:
                 raise UserError(f"validation.{name} ({getattr(self, name)}) must be at least 0")
+        words_of(self.language)
 
 
 class Validator:
@@ -59,6 +64,7 @@ class Validator:
         tokenizer: Tokenizer,
         runtime: Runtime,
         samples: int,
+        language: str = ENGLISH,
     ) -> None:
         self.model = model
         self.loader = loader
@@ -67,6 +73,7 @@ class Validator:
         self.tokenizer = tokenizer
         self.runtime = runtime
         self.samples = samples
+        self.language = language
         leads = [lead(example.document) for example in examples]
         self.lead_metrics = {f"lead3/{name}": value for name, value in self._rouge(leads).items()}
 
@@ -109,7 +116,8 @@ class Validator:
         """Mean F1 by ROUGE type; nothing where there is nothing to score."""
         if not self.examples:
             return {}
-        scores: list[PairScores] = score_pairs([example.summary for example in self.examples], predictions)
+        references = [example.summary for example in self.examples]
+        scores: list[PairScores] = score_pairs(references, predictions, language=self.language)
         return {name: sum(score[name].f1 for score in scores) / len(scores) for name in ROUGE_TYPES}
 
     def _attention_pictures(self, summary: Summary) -> dict[str, Pixels]:

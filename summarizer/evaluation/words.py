@@ -45,7 +45,7 @@ def words_of(language: str) -> Words:
     Raises UserError if ``language`` is no ISO 639-1 code.
     """
     if language not in LANGUAGES:
-        raise UserError(f"language ({language}) must be a two-letter code (ISO 639-1), such as en, vi, ru or zh")
+        raise UserError(f"language ({language}) must be a two-letter code of ISO 639-1, such as en, vi, ru or zh")
     return _english_words() if language == ENGLISH else unicode_words
 
 

@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
 
+from tqdm import tqdm
+
 from summarizer.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Tell = Callable[[int], object]  # how many more items are done
 
 _CHUNK = 64  # items that a process receives at a time: enough to hide the cost of sending them
 _FEWEST = 1024  # items that are worth starting a process for
@@ -41,14 +44,34 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def map(self, function: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+    def map(
+        self, function: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item], label: str = "working"
+    ) -> list[Result]:
         """The results of ``function``, which gives one for each item of a chunk, in the order of ``items``.
 
-        Beyond this process, ``function`` and ``items`` must be picklable.
+        Beyond this process, ``function`` and ``items`` must be picklable. What takes more than a second shows a
+        progress bar with ``label``.
         """
-        if self._processes == 1 or len(items) < _FEWEST:
-            return function(items)
         chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
+        with tqdm(total=len(items), desc=label, unit=" examples", delay=1, disable=None, leave=False) as bar:
+            if self._processes == 1 or len(items) < _FEWEST:
+                results = self._alone(function, chunks, bar.update)
+            else:
+                results = self._together(function, chunks, bar.update)
+        return [result for chunk in results for result in chunk]
+
+    def _alone(
+        self, function: Callable[[Sequence[Item]], list[Result]], chunks: Sequence[Sequence[Item]], on_done: Tell
+    ) -> list[list[Result]]:
+        results = []
+        for chunk in chunks:
+            results.append(function(chunk))
+            on_done(len(chunk))
+        return results
+
+    def _together(
+        self, function: Callable[[Sequence[Item]], list[Result]], chunks: Sequence[Sequence[Item]], on_done: Tell
+    ) -> list[list[Result]]:
         with _without_main_script():
             pool = self._pool = self._pool or ProcessPoolExecutor(
                 # Spawned, because forking a process that has run torch or CUDA threads can hang the child.
@@ -60,8 +83,12 @@ class Workers:
         for number in reversed(range(len(chunks))):
             if futures[number].cancel():  # nobody has begun it
                 mine[number] = function(chunks[number])
-        results = (mine[number] if number in mine else future.result() for number, future in enumerate(futures))
-        return [result for chunk in results for result in chunk]
+                on_done(len(chunks[number]))
+        results = []
+        for number, future in enumerate(futures):
+            results.append(mine[number] if number in mine else future.result())
+            on_done(0 if number in mine else len(chunks[number]))
+        return results
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,3 +135,17 @@ def test_empty_predictions_score_zero_if_they_may(command: Command, tmp_path: Pa
     assert outcome.status == 0, outcome.err
     metrics = json.loads((tmp_path / "empty_evaluation" / "metrics.json").read_text())
     assert metrics["rouge1"]["f1"] == 0.0
+
+
+def test_the_language_is_that_of_the_run_unless_another_is_given(
+    command: Command, tmp_path: Path, smoke: TrainedRun
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(smoke.folder, run)
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(config.replace("language: en", "language: ru"), encoding="utf-8")
+    mine = written(tmp_path / "mine.jsonl", [{"prediction": "Дождь."}])
+    for arguments, words in (([], "Unicode tokenizer for ru"), (["language=en"], "a-z and 0-9 only")):
+        outcome = command("evaluate", f"predictions={mine}", f"run={run}", "limit=1", "resamples=5", *arguments)
+        assert outcome.status == 0, outcome.err
+        assert words in json.loads((tmp_path / "mine_evaluation" / "metrics.json").read_text())["protocol"]

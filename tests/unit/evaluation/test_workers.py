@@ -47,3 +47,26 @@ def test_an_error_of_the_work_is_raised() -> None:
 def test_a_number_below_one_is_told_to_the_user() -> None:
     with pytest.raises(UserError, match=r"processes \(0\) must be at least 1"):
         Workers(0)
+
+
+def test_every_item_is_told_to_the_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+
+    class Bar:
+        def __init__(self, **settings: object) -> None:
+            assert settings["desc"] == "doubling"
+
+        def __enter__(self) -> "Bar":
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def update(self, count: int) -> None:
+            told.append(count)
+
+    monkeypatch.setattr(workers, "tqdm", Bar)
+    for processes, count in ((1, 50), (2, 50), (2, 3)):
+        told.clear()
+        with Workers(processes) as pool:
+            pool.map(double, range(count), "doubling")
+        assert sum(told) == count
