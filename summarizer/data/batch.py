@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ class Batch:
     decoder_input_BT: Tensor  # int64, the target moved right by one, starting with the start id
     target_BT: Tensor  # int64, what the decoder must predict, ending with the end id
     target_lengths_B: Tensor  # int64, real tokens in each target
+    source_is_full: bool = False  # no source has padding: known here, where asking does not make a GPU wait
 
     @property
     def num_target_tokens(self) -> int:
@@ -39,28 +40,22 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory, from which a GPU can copy without waiting."""
-        return Batch(self.ids, *(tensor.pin_memory() for tensor in self._tensors()))
+        return self._each(torch.Tensor.pin_memory)
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.ids, *(tensor.to(device, non_blocking=True) for tensor in self._tensors()))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def split(self, pieces: int) -> list[Batch]:
         """The same examples in at most so many smaller batches, padded as before."""
-        rows = -(-len(self.ids) // pieces)
-        starts = range(0, len(self.ids), rows)
-        return [
-            Batch(self.ids[start : start + rows], *(tensor[start : start + rows] for tensor in self._tensors()))
-            for start in starts
-        ]
+        size = -(-len(self.ids) // pieces)
+        return [self._rows(slice(start, start + size)) for start in range(0, len(self.ids), size)]
 
-    def _tensors(self) -> tuple[Tensor, ...]:
-        return (
-            self.source_BS,
-            self.source_lengths_B,
-            self.decoder_input_BT,
-            self.target_BT,
-            self.target_lengths_B,
-        )
+    def _rows(self, rows: slice) -> Batch:
+        return replace(self._each(lambda tensor: tensor[rows]), ids=self.ids[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})  # type: ignore[arg-type]
 
 
 def collate(
@@ -75,13 +70,15 @@ def collate(
     sources = [example.source for example in examples]
     targets = [example.target for example in examples]
     decoder_inputs = [np.concatenate(([start_id], target[:-1])) for target in targets]
+    source_BS = _pad(sources, source_length, pad_id)
     return Batch(
         ids=tuple(example.id for example in examples),
-        source_BS=_pad(sources, source_length, pad_id),
+        source_BS=source_BS,
         source_lengths_B=torch.tensor([len(source) for source in sources]),
         decoder_input_BT=_pad(decoder_inputs, target_length, pad_id),
         target_BT=_pad(targets, target_length, pad_id),
         target_lengths_B=torch.tensor([len(target) for target in targets]),
+        source_is_full=all(len(source) == source_BS.shape[1] for source in sources),
     )
 
 

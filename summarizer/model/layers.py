@@ -27,9 +27,9 @@ class EncoderLayer(nn.Module):
         )
         self.residual = build_residual(config.norm_placement, config.dropout)
 
-    def forward(self, hidden_BSD: Tensor, source_mask_BS: Tensor) -> Tensor:
+    def forward(self, hidden_BSD: Tensor, source_mask_BS: Tensor | None) -> Tensor:
         def attend(input_BSD: Tensor) -> Tensor:
-            output_BSD: Tensor = self.attention(input_BSD, input_BSD, mask_BTS=source_mask_BS[:, None])
+            output_BSD: Tensor = self.attention(input_BSD, input_BSD, mask_BTS=_for_every_query(source_mask_BS))
             return output_BSD
 
         hidden_BSD = self.positions.added_to(hidden_BSD, 0, hidden_BSD.shape[1])
@@ -54,7 +54,7 @@ class DecoderLayer(nn.Module):
         )
         self.residual = build_residual(config.norm_placement, config.dropout)
 
-    def forward(self, hidden_BTD: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor) -> Tensor:
+    def forward(self, hidden_BTD: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor | None) -> Tensor:
         """All target positions at once. Padding is at the end, so causality alone hides it from real tokens."""
 
         def attend_to_target(input_BTD: Tensor) -> Tensor:
@@ -62,7 +62,9 @@ class DecoderLayer(nn.Module):
             return output_BTD
 
         def attend_to_source(input_BTD: Tensor) -> Tensor:
-            output_BTD: Tensor = self.cross_attention(input_BTD, encoder_output_BSD, mask_BTS=source_mask_BS[:, None])
+            output_BTD: Tensor = self.cross_attention(
+                input_BTD, encoder_output_BSD, mask_BTS=_for_every_query(source_mask_BS)
+            )
             return output_BTD
 
         hidden_BTD = self.positions.added_to(hidden_BTD, 0, hidden_BTD.shape[1])
@@ -92,6 +94,11 @@ class DecoderLayer(nn.Module):
         hidden_BWD = self.residual(hidden_BWD, self.cross_attention_norm, attend_to_source)
         hidden_BWD = self.residual(hidden_BWD, self.feed_forward_norm, self.feed_forward)
         return hidden_BWD
+
+
+def _for_every_query(mask_BS: Tensor | None) -> Tensor | None:
+    """mask_B1S."""
+    return None if mask_BS is None else mask_BS[:, None]
 
 
 def _self_attention(config: TransformerConfig, site: AttentionConfig, *, causal: bool) -> MultiHeadAttention:

@@ -77,22 +77,30 @@ class Pointer(nn.Module):
         decoder_input_BTD: Tensor,
         encoder_output_BSD: Tensor,
         key_BSK: Tensor,
-        source_mask_BS: Tensor,
+        source_mask_BS: Tensor | None,
     ) -> Copying:
         """Where nothing can be copied, because all of the source is masked, everything is generated.
 
         :param decoder_input_BTD: embeddings of the tokens before those to predict.
-        :param source_mask_BS: bool, True = may be copied.
+        :param source_mask_BS: bool, True = may be copied; None if all may.
         """
         score_B1TS: Tensor = self.score(self.query(decoder_output_BTD)[:, None], key_BSK[:, None])
         score_BTS = at_least_float32(score_B1TS.squeeze(1))
-        lowest = torch.finfo(score_BTS.dtype).min
-        hidden_B1S = ~source_mask_BS[:, None]
-        log_weights_BTS = score_BTS.masked_fill(hidden_B1S, lowest).log_softmax(dim=-1).masked_fill(hidden_B1S, lowest)
+        log_weights_BTS = masked_log_softmax(score_BTS, None if source_mask_BS is None else source_mask_BS[:, None])
         context_BTD = log_weights_BTS.exp().to(encoder_output_BSD.dtype) @ encoder_output_BSD
         gate_BT: Tensor = self.gate(torch.cat((context_BTD, decoder_output_BTD, decoder_input_BTD), dim=-1)).squeeze(-1)
-        gate_BT = at_least_float32(gate_BT).masked_fill(~source_mask_BS.any(dim=1, keepdim=True), _CERTAIN)
+        gate_BT = at_least_float32(gate_BT)
+        if source_mask_BS is not None:
+            gate_BT = gate_BT.masked_fill(~source_mask_BS.any(dim=1, keepdim=True), _CERTAIN)
         return Copying(log_weights_BTS, gate_BT)
+
+
+def masked_log_softmax(score_BTS: Tensor, mask_B1S: Tensor | None) -> Tensor:
+    """Among the positions where the mask is True; the lowest finite number elsewhere."""
+    if mask_B1S is None:
+        return score_BTS.log_softmax(dim=-1)
+    lowest = torch.finfo(score_BTS.dtype).min
+    return score_BTS.masked_fill(~mask_B1S, lowest).log_softmax(dim=-1).masked_fill(~mask_B1S, lowest)
 
 
 def raised_by_copying(log_vocabulary_NU: Tensor, log_weights_NS: Tensor, gate_N: Tensor, slot_NS: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from summarizer.model.config import NormKind, NormPlacement
+from summarizer.model.dropout import Dropout
 
 
 class Residual(nn.Module):
@@ -14,7 +15,7 @@ class Residual(nn.Module):
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden_BTD: Tensor, norm: nn.Module, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         raise AssertionError("a residual says where it normalises")

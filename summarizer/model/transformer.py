@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from summarizer.model.cache import DecoderCache, PointerCache
 from summarizer.model.config import TransformerConfig
+from summarizer.model.dropout import Dropout
 from summarizer.model.initialization import initialize
 from summarizer.model.layers import DecoderLayer, EncoderLayer
 from summarizer.model.pointer import Copying, DistinctTokens, Pointer, mixed_log_probabilities
@@ -29,7 +30,8 @@ class DecoderOutput(NamedTuple):
 class Transformer(nn.Module):
     """Vaswani et al. 2017; by default with the normalisation before each sub-layer (Xiong et al. 2020).
 
-    Masks are bool, True = may attend. Ids of padding may be anything: no real position ever sees them.
+    Masks are bool, True = may attend; None where nothing is padding. Ids of padding may be anything: no real position
+    ever sees them.
     """
 
     def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
@@ -39,7 +41,7 @@ class Transformer(nn.Module):
         self.source_embedding = nn.Embedding(vocab_size, config.width)
         self.target_embedding = nn.Embedding(vocab_size, config.width)
         self.positions = embedding_positions(config.positions, width=config.width, max_positions=config.max_positions)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.encoder_layers = _stack(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.encoder_norm = build_stack_norm(config.norm_placement, config.norm, config.width)
         self.decoder_layers = _stack(DecoderLayer(config) for _ in range(config.decoder_layers))
@@ -72,12 +74,12 @@ class Transformer(nn.Module):
             for name, parameter in parameters.items():
                 parameter.copy_(weights[name])
 
-    def forward(self, source_BS: Tensor, source_mask_BS: Tensor, decoder_input_BT: Tensor) -> DecoderOutput:
+    def forward(self, source_BS: Tensor, source_mask_BS: Tensor | None, decoder_input_BT: Tensor) -> DecoderOutput:
         """All target positions at once."""
         encoder_output_BSD = self.encode(source_BS, source_mask_BS)
         return self.decode(decoder_input_BT, encoder_output_BSD, source_mask_BS)
 
-    def encode(self, source_BS: Tensor, source_mask_BS: Tensor) -> Tensor:
+    def encode(self, source_BS: Tensor, source_mask_BS: Tensor | None) -> Tensor:
         """encoder_output_BSD."""
         hidden_BSD = self._embed(self.source_embedding, source_BS)
         for layer in self.encoder_layers:
@@ -85,7 +87,9 @@ class Transformer(nn.Module):
         encoder_output_BSD: Tensor = self.encoder_norm(hidden_BSD)
         return encoder_output_BSD
 
-    def decode(self, decoder_input_BT: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor) -> DecoderOutput:
+    def decode(
+        self, decoder_input_BT: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor | None
+    ) -> DecoderOutput:
         """All target positions at once."""
         embedded_BTD = self._embed(self.target_embedding, decoder_input_BT)
         hidden_BTD = embedded_BTD

@@ -15,7 +15,8 @@ from summarizer.data.batch import Batch
 from summarizer.errors import UserError
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Precision, Runtime, seed_step
-from summarizer.training.loss import LossSums, batch_loss
+from summarizer.training.cross_entropy import LossSums
+from summarizer.training.loss import batch_loss
 from summarizer.training.memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)

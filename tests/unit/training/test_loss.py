@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from summarizer.data.batch import Batch
 from summarizer.model.config import PointerConfig
 from summarizer.model.masks import length_mask
+from summarizer.model.pointer import at_least_float32
 from summarizer.model.transformer import DecoderOutput, Transformer
-from summarizer.training import loss as loss_module
-from summarizer.training.loss import LossSums, batch_loss, chunked_cross_entropy
+from summarizer.training import cross_entropy
+from summarizer.training.cross_entropy import LossSums, chunked_cross_entropy
+from summarizer.training.loss import batch_loss
 
 N, D, V = 11, 8, 13
 LENGTHS = [(5, 3), (7, 6), (2, 1)]
@@ -28,7 +30,7 @@ with_and_without_pointer = pytest.mark.parametrize(
 @pytest.fixture(params=[1, 4, N, 10 * N])
 def rows_per_chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     rows: int = request.param
-    monkeypatch.setattr(loss_module, "_MAX_LOGITS", rows * V)
+    monkeypatch.setattr(cross_entropy, "_MAX_LOGITS", rows * V)
     return rows
 
 
@@ -74,17 +76,29 @@ def test_logits_of_a_whole_batch_never_exist(
     changes: dict[str, Any],
 ) -> None:
     model, batch = make_model(**changes), make_batch(LENGTHS)
-    monkeypatch.setattr(loss_module, "_MAX_LOGITS", 4 * model.vocab_size)
+    monkeypatch.setattr(cross_entropy, "_MAX_LOGITS", 4 * model.vocab_size)
     projected: list[int] = []
-    model.vocabulary.register_forward_hook(lambda module, inputs, logits: projected.append(logits[..., 0].numel()))
+
+    def note(logits_NV: Tensor) -> Tensor:
+        projected.append(len(logits_NV))
+        return at_least_float32(logits_NV)
+
+    monkeypatch.setattr(cross_entropy, "at_least_float32", note)
     sums = batch_loss(model, batch)
     kept = elements_kept_for_backward(lambda: batch_loss(model, batch).loss, model.vocab_size)
     assert projected[:3] == [4, 4, 2], "10 real tokens of 18 positions, four at a time"
-    assert kept == 0, "logits are recomputed, not kept"
+    assert kept == 0, "what is kept is gradients, and no logits"
     projected.clear()
     torch.autograd.backward(sums.loss)
-    assert sum(projected) == 10
-    assert max(projected) == 4
+    assert not projected, "nothing is computed again"
+
+
+def test_the_gradient_is_handed_out_once() -> None:
+    vocabulary, hidden_ND, target_N = problem()
+    sums = chunked_cross_entropy(hidden_ND, target_N, vocabulary, label_smoothing=0.0)
+    torch.autograd.backward(sums.loss, retain_graph=True)
+    with pytest.raises(RuntimeError, match="handed out already"):
+        torch.autograd.backward(sums.loss)
 
 
 @with_and_without_pointer

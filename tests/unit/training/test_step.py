@@ -19,7 +19,8 @@ from summarizer.model.config import PointerConfig
 from summarizer.model.masks import length_mask
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Precision, Runtime
-from summarizer.training.loss import LossSums, batch_loss
+from summarizer.training.cross_entropy import LossSums
+from summarizer.training.loss import batch_loss
 from summarizer.training.step import Updater
 
 ModelMaker = Callable[..., Transformer]
