@@ -16,7 +16,7 @@ _FOLDER = "evaluation"
 
 
 def write_board(folder: Path, evaluation: Evaluation, *, split: str, step: int, samples: int) -> None:
-    """Scalars ``<split>/rouge1`` with their interval, traits, the same scalars of each baseline, and samples.
+    """Scalars ``evaluation_<split>/rouge1`` with their interval, traits, the same scalars of each baseline, and samples.
 
     They go below ``folder``, a run's log, as runs of their own: TensorBoard reads one growing file in each folder,
     and a training may still be writing there.
@@ -27,10 +27,10 @@ def write_board(folder: Path, evaluation: Evaluation, *, split: str, step: int, 
         writer.add_custom_scalars(layout())
         _add_rouge(writer, split, step, evaluation.model)
         for name, value in evaluation.traits.items():
-            writer.add_scalar(f"{split}_traits/{name}", value, step)
+            writer.add_scalar(f"evaluation_{split}_traits/{name}", value, step)
         for number, record in enumerate(evaluation.records[:samples], start=1):
             sample = Sample(record.case.id, record.case.document, record.case.references[0], record.prediction)
-            writer.add_text(f"{split}_samples/{number}", as_markdown(sample), step)
+            writer.add_text(f"evaluation_{split}_samples/{number}", as_markdown(sample), step)
     for name, summary in evaluation.baselines.items():
         with SummaryWriter(str(folder / _FOLDER / name)) as writer:
             _add_rouge(writer, split, step, summary)
@@ -39,4 +39,4 @@ def write_board(folder: Path, evaluation: Evaluation, *, split: str, step: int, 
 def _add_rouge(writer: SummaryWriter, split: str, step: int, summary: RougeSummary) -> None:
     for rouge_type, measure in summary.items():
         for suffix, value in zip(("", "_low", "_high"), measure.f1, strict=True):
-            writer.add_scalar(f"{split}/{rouge_type}{suffix}", value, step)
+            writer.add_scalar(f"evaluation_{split}/{rouge_type}{suffix}", value, step)

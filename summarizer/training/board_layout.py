@@ -45,6 +45,6 @@ def layout(splits: Sequence[str] = ("test", "validation")) -> Layout:
 
 
 def _evaluation(split: str) -> dict[str, list[str | list[str]]]:
-    with_interval = {f"{title}, 95% interval": _band(f"{split}/{name}") for title, name in _ROUGE}
-    with_extracts = {f"{title}, beside extracts": _lines(f"{split}/{name}") for title, name in _ROUGE}
+    with_interval = {f"{title}, 95% interval": _band(f"evaluation_{split}/{name}") for title, name in _ROUGE}
+    with_extracts = {f"{title}, beside extracts": _lines(f"evaluation_{split}/{name}") for title, name in _ROUGE}
     return with_interval | with_extracts

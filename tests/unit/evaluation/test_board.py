@@ -37,13 +37,13 @@ def test_scores_and_intervals_of_model_and_baselines_are_written(tmp_path: Path,
         board = events(tmp_path / f"evaluation{name}")
         for rouge_type in ROUGE_TYPES:
             for suffix, value in zip(("", "_low", "_high"), summary[rouge_type].f1, strict=True):
-                (point,) = board.Scalars(f"test/{rouge_type}{suffix}")
+                (point,) = board.Scalars(f"evaluation_test/{rouge_type}{suffix}")
                 assert point.step == 70
                 assert point.value == pytest.approx(value)
     board = events(tmp_path / "evaluation")
-    assert board.Scalars("test_traits/words")[0].value == 2
+    assert board.Scalars("evaluation_test_traits/words")[0].value == 2
     assert {tag for tag in board.Tags()["tensors"] if "samples" in tag} == {
-        "test_samples/1/text_summary", "test_samples/2/text_summary",
+        "evaluation_test_samples/1/text_summary", "evaluation_test_samples/2/text_summary",
     }  # fmt: skip
 
 
