@@ -3,6 +3,7 @@
 python scripts/generate.py run=outputs/sample text="An article ..."
 python scripts/generate.py run=outputs/sample input=article.txt
 python scripts/generate.py run=outputs/sample input=articles.jsonl output=summaries.jsonl
+python scripts/generate.py run=outputs/sample input=articles/ output=summaries/
 python scripts/generate.py run=outputs/sample input=article.txt attention=attention.html
 cat article.txt | python scripts/generate.py run=outputs/sample
 """

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from itertools import takewhile
 from typing import NoReturn, TypeVar
 
@@ -14,6 +15,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from summarizer.commands.arguments import for_hydra
 from summarizer.config import to_object
 from summarizer.errors import UserError
 
@@ -25,10 +27,15 @@ EXIT_USER_ERROR = 2
 def run(main: Callable[[], None]) -> None:
     """Run a function that ``hydra.main`` decorated and that calls :func:`execute`."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions come to us as they are
-    sys.argv[1:] = [_verbatim(argument) for argument in sys.argv[1:]]
+    if "--version" in sys.argv[1:]:
+        print(f"summarizer {version('summarizer')}")
+        return
     try:
+        sys.argv[1:] = for_hydra(sys.argv[1:])
         main()
         sys.stdout.flush()
+    except UserError as error:
+        _refuse(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(explain(error))
     except ValueError as error:
@@ -72,21 +79,6 @@ def explain(error: Exception) -> str:
     if key:
         return f"{key}: {lines[0]}"
     return "; ".join(line for line in lines if not line.startswith("See https")) + "; see --help"
-
-
-def _verbatim(argument: str) -> str:
-    """``text=...`` as one string: the commas, quotes and brackets of an article would be grammar to Hydra.
-
-    Who knows that and quotes it for Hydra gets what the quotes hold.
-    """
-    key, _, value = argument.partition("=")
-    if key != "text" or re.fullmatch(r"""'([^'\\]|\\.)*'|"([^"\\]|\\.)*\"""", value, re.DOTALL):
-        return argument
-    # ${ is the start of a reference to OmegaConf.
-    literal = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
-    # To Hydra a backslash is one of its own only before a quote.
-    escaped = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), literal)
-    return f"text='{escaped}'"
 
 
 def _suggestion(name: str, cause: Exception) -> str:

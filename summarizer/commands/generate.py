@@ -1,14 +1,14 @@
-"""Summarize texts of one's own: from the command line, a file, or standard input."""
+"""Summarize texts of one's own: from the command line, a file, a folder of files, or standard input."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from summarizer.checkpoint import write_bytes_atomically, write_text_atomically
+from summarizer.commands.articles import Article, is_folder, read_articles
 from summarizer.config import GenerateConfig
 from summarizer.decoding.generator import Summary
 from summarizer.errors import UserError
@@ -22,26 +22,11 @@ logger = logging.getLogger(__name__)
 _MOST_ARTICLES = {".html": 10, ".png": 1}  # in one file that shows attention
 
 
-@dataclass(frozen=True)
-class Article:
-    """A text to summarize, and what to call it in messages and in a .jsonl output."""
-
-    id: str
-    text: str
-
-
 def generate(config: GenerateConfig) -> None:
     """Summaries go to standard output or ``config.output``; everything else goes to standard error."""
     configure_logging()
-    for name, file in (("output", config.output), ("attention", config.attention)):
-        if file is not None and Path(file).is_dir():
-            raise UserError(f"{name} ({file}) is a folder and must be a file: add a name to it")
+    _require_places(config)
     articles = read_articles(config)
-    if not articles:
-        raise UserError(f"input ({config.input}) holds no text to summarize: give it at least one line")
-    for article in articles:
-        if not article.text.strip():
-            raise UserError(f"{article.id} holds no text to summarize: give it some, or leave it out")
     _require_room_for_attention(config, articles)
     summarizer = Summarizer.from_run(
         config.run, checkpoint=config.checkpoint, decoding=config.decoding, runtime=config.runtime
@@ -64,45 +49,18 @@ def generate(config: GenerateConfig) -> None:
         _write_attention(Path(config.attention), summarizer, articles, best)
 
 
-def read_articles(config: GenerateConfig) -> list[Article]:
-    """One article from ``text``, from a text file or from standard input; one per line of a .jsonl file."""
-    if config.text is not None:
-        return [Article("text", config.text)]
-    if config.input is None:
-        if sys.stdin.isatty():
-            logger.info("type or paste a text, then end it with Ctrl-D")
-        return [Article("standard input", _decode(sys.stdin.buffer.read(), "standard input"))]
-    path = Path(config.input)
-    try:
-        text = _decode(path.read_bytes(), str(path))
-    except OSError as error:
-        raise UserError(f"input ({path}) cannot be read: {error.strerror}; check the path") from error
-    if path.suffix != ".jsonl":
-        return [Article(str(path), text)]
-    lines = text.split("\n")
-    return [_from_json(line, f"{path}:{n}", config.column) for n, line in enumerate(lines, 1) if line.strip()]
-
-
-def _from_json(line: str, place: str, column: str) -> Article:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{place} is not JSON ({error}): write one object a line") from error
-    if not isinstance(row, dict) or not isinstance(row.get(column), str):
-        keys = f"its keys are {', '.join(map(str, row))}" if isinstance(row, dict) else "it is no object"
-        raise UserError(f"{place} must have a text under {column} but {keys}: set column=<key>")
-    article = Article(str(row.get("id", place)), row[column])
-    for name, value in (("id", article.id), (column, article.text)):
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise UserError(f"{place} has a lone surrogate in {name}, which no text may hold: mend the line")
-    return article
-
-
-def _decode(content: bytes, place: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{place} is not UTF-8 text (byte {error.start}): convert it first") from error
+def _require_places(config: GenerateConfig) -> None:
+    """What is written shall be a file, but for the summaries of a folder, which may be a folder."""
+    for name, file in (("output", config.output), ("attention", config.attention)):
+        if file is not None and Path(file).is_dir() and not (name == "output" and is_folder(config.input)):
+            raise UserError(f"{name} ({file}) is a folder and must be a file: add a name to it")
+    if config.input is None or config.output is None or not Path(config.input).exists():
+        return
+    output = Path(config.output)
+    if output.exists() and output.samefile(config.input):
+        raise UserError(f"input and output are one ({config.output}) and must be two: the texts would be lost")
+    if is_folder(config.input) and output.is_file() and output.suffix != ".jsonl":
+        raise UserError(f"output ({config.output}) is a file and must be a folder, or end in .jsonl, for input is one")
 
 
 def _require_room_for_attention(config: GenerateConfig, articles: list[Article]) -> None:
@@ -117,14 +75,17 @@ def _require_room_for_attention(config: GenerateConfig, articles: list[Article])
 
 
 def _write(config: GenerateConfig, articles: list[Article], found: list[list[Summary]]) -> None:
-    many = config.input is not None and config.input.endswith(".jsonl")
+    if is_folder(config.input) and config.output is not None and not config.output.endswith(".jsonl"):
+        for article, summaries in zip(articles, found, strict=True):
+            write_text_atomically(Path(config.output, article.id), _as_text(summaries))
+        logger.info("%d summaries written to %s", len(articles), config.output)
+        return
+    many = is_folder(config.input) or (config.input or "").endswith(".jsonl")
     if many or (config.output or "").endswith(".jsonl"):
         rows = [_row(article, summaries, config.n_best) for article, summaries in zip(articles, found, strict=True)]
         content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    elif config.n_best == 1:
-        content = found[0][0].text + "\n"
     else:
-        content = "\n".join(map(_with_score, found[0]))
+        content = _as_text(found[0])
     if config.output is None:
         sys.stdout.write(content)
         return
@@ -142,6 +103,11 @@ def _row(article: Article, summaries: list[Summary], n_best: int) -> dict[str, o
             {"summary": one.text, "score": one.score, "log_probability": one.log_probability} for one in summaries
         ]
     return row
+
+
+def _as_text(summaries: list[Summary]) -> str:
+    """The summaries of one text, for people."""
+    return summaries[0].text + "\n" if len(summaries) == 1 else "\n".join(map(_with_score, summaries))
 
 
 def _with_score(summary: Summary) -> str:

@@ -27,13 +27,14 @@ class GenerateConfig:
     """One text to summarize."""
 
     input: str | None = None
-    """File to summarize: one text (.txt), or one JSON object a line with the text in ``column`` (.jsonl)."""
+    """What to summarize: a text file, one JSON object a line with the text in ``column`` (.jsonl), or a folder with
+    one text in each .txt file."""
 
     column: str = "document"
     """Key of the text in a .jsonl input."""
 
     output: str | None = None
-    """File for the summaries; by default standard output."""
+    """File for the summaries; by default standard output. For a folder of texts, a .jsonl file or a folder."""
 
     n_best: int = 1
     """Summaries of each text, best first, with their scores. Beam search has up to decoding.beam_size of them."""

@@ -222,7 +222,7 @@ def test_a_checkpoint_of_another_model_is_refused(command: Command, tmp_path: Pa
     config = run_dir / "config.yaml"
     config.write_text(config.read_text().replace("width: 32", "width: 48"))
     outcome = command("generate", f"run={run_dir}", "text=Some words.")
-    assert_refused(outcome, str(run_dir / "checkpoints"), "does not fit", "32", "48")
+    assert_refused(outcome, str(run_dir), "another run", "32", "48")
     arguments = [argument for argument in smoke.arguments if not argument.startswith("run_dir")]
     outcome = command("train", *arguments, f"run_dir={run_dir}", "model.width=48")
     assert_refused(outcome, str(run_dir), "another run", "32", "48")
@@ -233,7 +233,15 @@ INPUTS = {
     "a text of white space": (["text=  "], None, ["text holds no text"]),
     "an empty standard input": ([], None, ["standard input holds no text"]),
     "a missing file": (["input=none.txt"], None, ["input (none.txt)", "check the path"]),
-    "a folder": (["input=."], None, ["input (.)", "check the path"]),
+    "a folder without texts": (["input=."], None, ["input (.)", "without a .txt file"]),
+    "a folder with an empty text": (["input=."], b" ", ["in.txt holds no text"]),
+    "a file for the summaries of a folder": (
+        ["input=.", "output=in.txt"],
+        b"Words.",
+        ["output (in.txt)", "must be a folder, or end in .jsonl"],
+    ),
+    "a folder over itself": (["input=.", "output=../work"], b"Words.", ["(../work)", "would be lost"]),
+    "a text over itself": (["input=in.txt", "output=./in.txt"], b"Words.", ["(./in.txt)", "would be lost"]),
     "an empty file": (["input=in.txt"], b" \n", ["in.txt holds no text"]),
     "a file that is not UTF-8": (["input=in.txt"], b"caf\xe9", ["in.txt", "UTF-8", "byte 3", "convert"]),
     "an empty list": (["input=in.jsonl"], b"\n", ["in.jsonl", "holds no text"]),

@@ -181,6 +181,30 @@ def test_a_text_quoted_for_hydra_loses_these_quotes(text: str, command: Command,
 
 
 @pytest.mark.slow
+def test_a_folder_of_texts_becomes_a_folder_of_summaries_or_a_list(
+    command: Command, tmp_path: Path, smoke: TrainedRun
+) -> None:
+    source, output = tmp_path / "my texts (1)", tmp_path / "my summaries, new"
+    source.mkdir()
+    for name, text in (("b.txt", LINES[1]["document"]), ("a.txt", LINES[0]["document"]), ("c.md", "No text.")):
+        (source / name).write_text(text)
+    expected = Summarizer.from_run(smoke.folder).summarize([line["document"] for line in LINES])
+    outcome = command("generate", f"run={smoke.folder}", f"input={source}", f"output={output}/")
+    assert (outcome.status, outcome.out) == (0, ""), outcome.err
+    assert "2 summaries written to" in outcome.err
+    written = {name: content.decode() for name, content in contents(output).items()}
+    assert written == {"a.txt": expected[0] + "\n", "b.txt": expected[1] + "\n"}
+    listed = command("generate", f"run={smoke.folder}", f"input={source}")
+    rows = [json.loads(line) for line in listed.out.splitlines()]
+    assert [(row["id"], row["summary"]) for row in rows] == [("a.txt", expected[0]), ("b.txt", expected[1])]
+
+
+@pytest.mark.slow
+def test_the_version_is_told(in_subprocess: Command) -> None:
+    assert re.fullmatch(r"summarizer \d+\.\d+\.\d+\n", in_subprocess("train", "--version").out)
+
+
+@pytest.mark.slow
 def test_a_list_of_articles_becomes_a_list_of_summaries_in_their_order(
     command: Command, tmp_path: Path, smoke: TrainedRun
 ) -> None:

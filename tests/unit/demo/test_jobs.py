@@ -78,7 +78,18 @@ def test_those_who_wait_are_told_their_place(start: Start) -> None:
     first.gate.set()
     assert events(running)[-1]["event"] == "done"
     assert events(third)[-1]["event"] == "done"
-    assert [each["event"] for each in (second.events.get(),)] == ["waiting"]
+
+
+def test_who_moves_up_is_told(start: Start) -> None:
+    jobs, first, second = start(), Gated(), Gated()
+    jobs.submit(first)
+    assert first.begun.wait(60)
+    jobs.submit(second)
+    third = jobs.submit(lambda _: {})
+    assert third.events.get(timeout=60)["before"] == 2
+    first.gate.set()
+    assert third.events.get(timeout=60) == {"event": "waiting", "before": 1}
+    second.gate.set()
 
 
 def test_one_more_than_may_wait_is_refused_and_a_place_that_gets_free_is_given(start: Start) -> None:
