@@ -16,7 +16,7 @@ _FOLDER = "evaluation"
 
 
 def write_board(folder: Path, evaluation: Evaluation, *, split: str, step: int, samples: int) -> None:
-    """Scalars ``evaluation_<split>/rouge1`` with their interval, traits, the same scalars of each baseline, and samples.
+    """Scalars ``evaluation_<split>/rouge1`` with their intervals, the same of each baseline, traits, and samples.
 
     They go below ``folder``, a run's log, as runs of their own: TensorBoard reads one growing file in each folder,
     and a training may still be writing there.

@@ -18,7 +18,9 @@ _NARROWEST = 40  # columns below which a sample is no longer text
 def evaluation_table(evaluation: Evaluation) -> str:
     """ROUGE x 100 beside the baselines, then what ROUGE does not see; at most 100 columns wide."""
     count = len(evaluation.records)
-    title = f"ROUGE x 100 of {count:,} example{'s' * (count != 1)}, summarized in {evaluation.seconds:,.1f} s"
+    title = f"ROUGE x 100 of {count:,} example{'s' * (count != 1)}"
+    if evaluation.seconds >= 0.1:  # else they were read
+        title += f", summarized in {evaluation.seconds:,.1f} s"
     parts = [_ruled(title, _score_rows(evaluation))]
     if evaluation.baselines:
         header = ["F1 of extracts", *ROUGE_TITLES.values()]
