@@ -104,17 +104,20 @@ class Runtime:
         return f"CPU ({threads} thread{'s' if threads > 1 else ''}), {self.precision.value}"
 
 
-def set_up(config: RuntimeConfig) -> Runtime:
+def set_up(config: RuntimeConfig, local_rank: int = 0) -> Runtime:
     """Choose device and precision, and set PyTorch's global switches accordingly.
+
+    :param local_rank: which process of this machine this is, of those that train together: each has a GPU of its own.
 
     Raises UserError for a device that is not there, or for a precision that it does not have.
     """
     config.validate()
-    device = _choose_device(config.device)
+    device = _choose_device(config.device, local_rank)
     precision = _choose_precision(config.precision, device)
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     if device.type == "cuda":
+        torch.cuda.set_device(local_rank)
         torch.set_float32_matmul_precision("high")  # TF32: 10 bits of mantissa, for what autocast leaves in fp32
         _set_cuda_determinism(config.deterministic)
     return Runtime(device, precision)
@@ -135,8 +138,10 @@ def seed_step(seed: int, step: int, rank: int = 0) -> None:
         torch.cuda.manual_seed_all(mixed)
 
 
-def configure_logging(log_file: Path | None = None) -> None:
+def configure_logging(log_file: Path | None = None, *, is_quiet: bool = False) -> None:
     """Send the package's log to standard error, beside a progress bar, and with times to ``log_file``.
+
+    :param is_quiet: say nothing but errors: another process says the rest.
 
     Calling it again replaces the earlier configuration. Raises UserError if ``log_file`` cannot be written.
     """
@@ -150,18 +155,25 @@ def configure_logging(log_file: Path | None = None) -> None:
         handler.close()
     for handler in handlers:
         package_logger.addHandler(handler)
-    package_logger.setLevel(logging.INFO)
+    package_logger.setLevel(logging.ERROR if is_quiet else logging.INFO)
     package_logger.propagate = False  # the root logger may have a console of its own: every line would come twice
 
 
-def _choose_device(kind: DeviceKind) -> torch.device:
+def _choose_device(kind: DeviceKind, local_rank: int) -> torch.device:
     available = torch.cuda.is_available()
     if kind is DeviceKind.cuda and not available:
         raise UserError(
             "runtime.device (cuda) must be present, and PyTorch finds no CUDA device; "
             "use runtime=cpu, or install a CUDA build of PyTorch and a driver"
         )
-    return torch.device("cuda" if available and kind is not DeviceKind.cpu else "cpu")
+    if not available or kind is DeviceKind.cpu:
+        return torch.device("cpu")
+    if local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"runtime.device (cuda) must be one GPU for each process of a machine, and PyTorch finds "
+            f"{torch.cuda.device_count()}: start so many with torchrun --nproc-per-node"
+        )
+    return torch.device("cuda", local_rank)
 
 
 def _choose_precision(asked: Precision, device: torch.device) -> Precision:

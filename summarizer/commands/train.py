@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from itertools import count, islice
@@ -15,16 +16,16 @@ from summarizer.checkpoint import (
     write_bytes_atomically,
     write_text_atomically,
 )
-from summarizer.commands.hints import script_command, tensorboard_command
 from summarizer.commands.preparation import PreparedData, prepare
-from summarizer.config import TrainConfig, decisive_settings, flat_settings, from_yaml, to_yaml
+from summarizer.commands.train_tables import end_table, hyperparameters, start_table
+from summarizer.config import TrainConfig, decisive_settings, from_yaml, to_yaml
 from summarizer.data.loader import BatchLoader
 from summarizer.decoding.generator import Generator
 from summarizer.errors import UserError
-from summarizer.evaluation.rouge import ROUGE_TYPES
 from summarizer.evaluation.validation import Validator
 from summarizer.inference import CONFIG_FILE, TOKENIZER_FILE
 from summarizer.model.transformer import Transformer
+from summarizer.parallel import PeerLostError, Processes, joined
 from summarizer.runtime import Runtime, configure_logging, seed_step, set_up
 from summarizer.tokenizer import Tokenizer
 from summarizer.training.config import TrainingConfig
@@ -38,39 +39,44 @@ from summarizer.training.trainer import Trainer, resume
 
 logger = logging.getLogger(__name__)
 
-# What people compare runs by, in the order of the hyper-parameter table.
-_HYPERPARAMETERS = (
-    "optimizer.",
-    "schedule.",
-    "model.",
-    "training.",
-    "data.batching.",
-    "data.max_",
-    "tokenizer.",
-    "seed",
-)
-
 
 def train(config: TrainConfig) -> None:
-    """Everything from data to the last checkpoint; the run folder appears once the data has proved sound."""
-    configure_logging()
+    """Everything from data to the last checkpoint; the run folder appears once the data has proved sound.
+
+    Where torchrun started several processes, each of them calls this.
+    """
+    try:
+        with joined() as processes:
+            _train_together(config, processes)
+    except PeerLostError as error:
+        logger.warning("another process of this run is gone (%s); the same command continues", error)
+        raise SystemExit(1) from error
+
+
+def _train_together(config: TrainConfig, processes: Processes) -> None:
+    configure_logging(is_quiet=not processes.is_main)
     run_dir = Path(config.run_dir) if config.run_dir is not None else None
     if run_dir is not None:
         _require_same_run(run_dir, config)
-    runtime = set_up(config.runtime)
-    data = prepare(config.data, config.tokenizer)
+    elif processes.size > 1:
+        raise UserError("run_dir must be given where several processes train together: try run_dir=outputs/mine")
+    runtime = set_up(config.runtime, processes.local_rank)
+    with processes.one_by_machine_first():
+        data = prepare(config.data, config.tokenizer)
     run_dir = run_dir if run_dir is not None else _new_run_dir(Path("outputs"))
-    with RunLock(run_dir):
-        _require_same_tokenizer(run_dir, data.tokenizer)
-        clean_temporary(run_dir)
-        configure_logging(run_dir / "train.log")
-        _train(config, run_dir, runtime, data)
+    with RunLock(run_dir) if processes.is_main else nullcontext():
+        if processes.is_main:
+            _require_same_tokenizer(run_dir, data.tokenizer)
+            clean_temporary(run_dir)
+            configure_logging(run_dir / "train.log")
+        processes.exchange(None)  # before this, nobody reads what is cleaned
+        _train(config, run_dir, runtime, data, processes)
 
 
-def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedData) -> None:
+def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedData, processes: Processes) -> None:
     seed_step(config.seed, 0)
     model = Transformer(config.model, data.tokenizer.vocab_size).to(runtime.device)
-    updater = _updater(config, model, runtime)
+    updater = _updater(config, model, runtime, processes)
     state = resume(
         run_dir,
         updater,
@@ -79,14 +85,16 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
         tokenizer=data.tokenizer.fingerprint,
         settings=decisive_settings(config),
     )
+    _require_same_start(run_dir, state, processes)
     # Only now: what is refused above must not become what the run folder says of itself.
-    write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
-    write_bytes_atomically(run_dir / TOKENIZER_FILE, data.tokenizer.to_bytes())
+    if processes.is_main:
+        write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
+        write_bytes_atomically(run_dir / TOKENIZER_FILE, data.tokenizer.to_bytes())
     if config.runtime.compile:
         model.compile()
-    loader = _loader(config, data, runtime)
-    validator = _validator(config, model, data, runtime)
-    logger.info("%s", _start_table(config, run_dir, runtime, data, model, loader, state))
+    loader = _loader(config, data, runtime, processes)
+    validator = _validator(config, model, data, runtime, processes)
+    logger.info("%s", start_table(config, run_dir, runtime, data, model, loader, state, processes))
     updater.rehearse(loader.largest_batch())
     reporter = Reporter(
         run_dir,
@@ -94,6 +102,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
         start_step=state.step,
         validated_step=state.validated_step,
         log_every=config.training.log_every,
+        is_silent=not processes.is_main,
     )
     with reporter:
         trainer = Trainer(
@@ -104,6 +113,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
             reporter=reporter,
             run_dir=run_dir,
             state=state,
+            processes=processes,
         )
         try:
             trainer.fit()
@@ -111,21 +121,11 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
             logger.info("stopped and saved after step %d; the same command continues", state.step)
             raise
         best = {f"best_{name}": value for name, value in state.best_metrics.items() if "/" not in name}
-        reporter.finish(_hyperparameters(config), best)
-    logger.info("%s", _end_table(run_dir, state))
+        reporter.finish(hyperparameters(config), best)
+    logger.info("%s", end_table(run_dir, state))
 
 
-def _hyperparameters(config: TrainConfig) -> dict[str, str | int | float | bool]:
-    settings = flat_settings(config)
-    return {
-        name: value
-        for prefix in _HYPERPARAMETERS
-        for name, value in settings.items()
-        if name.startswith(prefix) and value != "null"
-    }
-
-
-def _updater(config: TrainConfig, model: Transformer, runtime: Runtime) -> Updater:
+def _updater(config: TrainConfig, model: Transformer, runtime: Runtime, processes: Processes) -> Updater:
     return Updater(
         model,
         build_optimizer(model, config.optimizer),
@@ -135,6 +135,7 @@ def _updater(config: TrainConfig, model: Transformer, runtime: Runtime) -> Updat
         coverage_weight=partial(_coverage_weight, config.training),
         clip_norm=config.training.clip_norm,
         seed=config.seed,
+        processes=processes,
     )
 
 
@@ -146,20 +147,23 @@ def _coverage_weight(training: TrainingConfig, step: int) -> float:
     return training.coverage_weight if step >= training.coverage_start else 0.0
 
 
-def _loader(config: TrainConfig, data: PreparedData, runtime: Runtime) -> BatchLoader:
+def _loader(config: TrainConfig, data: PreparedData, runtime: Runtime, processes: Processes) -> BatchLoader:
     return BatchLoader(
         data.train,
         config.data.batching,
         seed=config.seed,
         num_workers=config.runtime.num_workers,
         pin_memory=runtime.device.type == "cuda",
+        processes=processes,
     )
 
 
-def _validator(config: TrainConfig, model: Transformer, data: PreparedData, runtime: Runtime) -> Validator:
+def _validator(
+    config: TrainConfig, model: Transformer, data: PreparedData, runtime: Runtime, processes: Processes
+) -> Validator:
     return Validator(
         model,
-        loader=BatchLoader(data.validation, config.data.batching, seed=config.seed),
+        loader=BatchLoader(data.validation, config.data.batching, seed=config.seed, processes=processes),
         examples=list(islice(data.validation_split, config.validation.rouge_examples)),
         generator=Generator(
             model,
@@ -173,7 +177,17 @@ def _validator(config: TrainConfig, model: Transformer, data: PreparedData, runt
         runtime=runtime,
         samples=config.validation.samples,
         language=config.validation.language,
+        processes=processes,
     )
+
+
+def _require_same_start(run_dir: Path, state: TrainerState, processes: Processes) -> None:
+    steps = processes.exchange(state.step)
+    if len(set(steps)) > 1:
+        raise UserError(
+            f"run_dir ({run_dir}) must be one folder for all processes, and they find steps {steps} there: put it on a "
+            "file system that all machines share"
+        )
 
 
 def _new_run_dir(parent: Path) -> Path:
@@ -221,50 +235,3 @@ def _require_same_tokenizer(run_dir: Path, tokenizer: Tokenizer) -> None:
             f"{tokenizer.fingerprint[:8]}), for the training texts or tokenizer.path have changed since: "
             "bring them back to continue it, or choose another run_dir"
         )
-
-
-def _start_table(
-    config: TrainConfig,
-    run_dir: Path,
-    runtime: Runtime,
-    data: PreparedData,
-    model: Transformer,
-    loader: BatchLoader,
-    state: TrainerState,
-) -> str:
-    batches = loader.num_batches(epoch=0)
-    tokens = int(data.train.source_lengths.sum() + data.train.target_lengths.sum())
-    tokens_per_update = tokens / batches * config.training.accumulate
-    epochs = config.training.max_steps * config.training.accumulate / batches
-    sizes = config.model
-    rows = {
-        "model": f"{model.num_parameters:,} parameters: width {sizes.width}, {sizes.num_heads} heads, "
-        f"{sizes.encoder_layers} + {sizes.decoder_layers} layers, vocabulary {model.vocab_size:,}",
-        "updates": f"{config.training.max_steps:,} of about {tokens_per_update:,.0f} tokens: {epochs:.1f} epochs",
-        "device": runtime.describe(),
-        "run folder": f"{run_dir}" + (f", continued after step {state.step:,}" if state.step else ""),
-        "watch": tensorboard_command(run_dir),
-    }
-    return "\n".join([data.report, *(f"{name:<10} {value}" for name, value in rows.items())])
-
-
-def _end_table(run_dir: Path, state: TrainerState) -> str:
-    lines = [f"stopped early at step {state.step:,}" if state.stopped_early else f"finished step {state.step:,}"]
-    if state.best_step is not None:
-        metrics = state.best_metrics
-        lines.append(
-            f"best checkpoint: step {state.best_step:,}, validation loss {metrics['loss']:.3f}, "
-            f"perplexity {metrics['perplexity']:.1f}, accuracy {metrics['accuracy']:.1%}"
-        )
-        lines += [
-            f"  {name:<10} {100 * metrics[name]:5.1f}  lead-3 {100 * metrics[f'lead3/{name}']:5.1f}"
-            for name in ROUGE_TYPES
-            if name in metrics
-        ]
-    lines += [
-        "next:",
-        f"  {script_command('evaluate', f'run={run_dir}')}",
-        f"  {script_command('generate', f'run={run_dir}', 'text=An article of your own.')}",
-        f"  {tensorboard_command(run_dir)}",
-    ]
-    return "\n".join(lines)

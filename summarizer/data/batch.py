@@ -50,6 +50,10 @@ class Batch:
         size = -(-len(self.ids) // pieces)
         return [self._rows(slice(start, start + size)) for start in range(0, len(self.ids), size)]
 
+    def without_targets(self) -> Batch:
+        """The same with padding alone to predict: it has no loss, and gradients of zero."""
+        return replace(self, target_lengths_B=torch.zeros_like(self.target_lengths_B))
+
     def _rows(self, rows: slice) -> Batch:
         return replace(self._each(lambda tensor: tensor[rows]), ids=self.ids[rows])
 

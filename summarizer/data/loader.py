@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from summarizer.data.batch import Batch, collate
 from summarizer.data.encoded import EncodedDataset
 from summarizer.data.sampler import BatchingConfig, PlannedBatch, plan_epoch, plan_in_length_order
+from summarizer.parallel import ALONE, Processes
 from summarizer.tokenizer import PAD_ID, START_ID
 
 
@@ -34,31 +35,41 @@ class BatchLoader:
         seed: int,
         num_workers: int = 0,
         pin_memory: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
+        """
+        :param processes: those that share the batches. Which batches there are, and in what order, does not depend on
+            how many they are.
+        """
         self._dataset = dataset
         self._batching = batching
         self._seed = seed
         self._num_workers = num_workers
         self._pin_memory = pin_memory
+        self._processes = processes
 
     def batches_from(self, position: Position) -> Iterator[tuple[Batch, Position]]:
         """Endless: epoch after epoch, from ``position`` on. With each batch, the position that follows it.
 
-        Worker processes live as long as the iterator.
+        Of each batch a process gets its share of the rows; where there are fewer than processes, the first of them
+        without its target tokens, which adds nothing. Worker processes live as long as the iterator.
         """
         yield from self._load(self._plan_from(position))
 
     def one_pass(self) -> Iterator[Batch]:
-        """Every example once, longest first."""
+        """Every example once, longest first; each process its share of the batches."""
         lengths = self._dataset.source_lengths, self._dataset.target_lengths
         plan = plan_in_length_order(*lengths, self._batching)
-        for batch, _ in self._load((planned, Position()) for planned in plan):
+        for batch, _ in self._load((planned, Position()) for planned in self._processes.share(plan)):
             yield batch
 
     def largest_batch(self) -> Batch:
-        """The batch of the first epoch with the most positions, padding included; of these, with the longest source."""
+        """This process's share of the batch of the first epoch with the most positions, padding included.
+
+        Of several, of that with the longest source.
+        """
         largest = max(self._plan(0), key=lambda planned: (planned.num_positions, planned.source_length))
-        batch, _ = _Collated(self._dataset)[largest, Position()]
+        batch, _ = _Collated(self._dataset)[self._rows_of(largest), Position()]
         return batch
 
     def num_batches(self, epoch: int) -> int:
@@ -75,8 +86,15 @@ class BatchLoader:
             plan = self._plan(epoch)
             for i in range(first, len(plan)):
                 is_last = i + 1 == len(plan)
-                yield plan[i], Position(epoch + 1, 0) if is_last else Position(epoch, i + 1)
+                following = Position(epoch + 1, 0) if is_last else Position(epoch, i + 1)
+                yield self._rows_of(plan[i]), following
             epoch, first = epoch + 1, 0
+
+    def _rows_of(self, planned: PlannedBatch) -> PlannedBatch:
+        mine = planned.indices[self._processes.rank :: self._processes.size]
+        if len(mine):
+            return replace(planned, indices=mine)
+        return replace(planned, indices=planned.indices[:1], has_targets=False)
 
     def _load(self, plan: Iterator[tuple[PlannedBatch, Position]]) -> DataLoader[tuple[Batch, Position]]:
         # The plan is the sampler: workers receive planned batches in order and never need to know the epoch.
@@ -106,7 +124,7 @@ class _Collated(Dataset[tuple[Batch, Position]]):
             source_length=planned.source_length,
             target_length=planned.target_length,
         )
-        return batch, following
+        return batch if planned.has_targets else batch.without_targets(), following
 
 
 def _leave_stopping_to_parent(worker_id: int) -> None:

@@ -47,6 +47,7 @@ class PlannedBatch:
     indices: Indices  # (B,) rows of the dataset
     source_length: int
     target_length: int
+    has_targets: bool = True  # else nothing is learned from it
 
     @property
     def num_positions(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,12 +19,17 @@ from summarizer.evaluation.rouge import ROUGE_TYPES, PairScores, score_pairs
 from summarizer.evaluation.words import ENGLISH, words_of
 from summarizer.model.mode import evaluating
 from summarizer.model.transformer import Transformer
+from summarizer.parallel import ALONE, Processes
 from summarizer.presentation.pictures import Pixels, attention_pictures
 from summarizer.presentation.trace import trace_attention
 from summarizer.runtime import Runtime
 from summarizer.tokenizer import Tokenizer
 from summarizer.training.loss import batch_loss
 from summarizer.training.validation import Sample, Validation, ValidationStopped
+
+T = TypeVar("T")
+
+BatchSums: TypeAlias = tuple[int, dict[str, float]]  # target tokens of a batch, and what is summed over them
 
 
 @dataclass(kw_only=True)
@@ -65,6 +71,7 @@ class Validator:
         runtime: Runtime,
         samples: int,
         language: str = ENGLISH,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self.loader = loader
@@ -74,21 +81,22 @@ class Validator:
         self.runtime = runtime
         self.samples = samples
         self.language = language
+        self.processes = processes
         leads = [lead(example.document) for example in examples]
         self.lead_metrics = {f"lead3/{name}": value for name, value in self._rouge(leads).items()}
 
     def __call__(self, stop_requested: Callable[[], bool] = lambda: False) -> Validation:
-        """Raises ValidationStopped soon after ``stop_requested`` says yes."""
+        """Raises ValidationStopped soon after ``stop_requested`` says yes, in any of the processes."""
 
         def stop_if_requested() -> None:
             if stop_requested():
                 raise ValidationStopped
 
-        metrics = self._losses(stop_if_requested)
+        metrics = _means(self._gathered(lambda: self._losses(stop_if_requested)))
         if not self.examples:
             return Validation(metrics, samples=[], images={})
-        documents = [example.document for example in self.examples]
-        summaries = self.generator.generate(documents, before_batch=stop_if_requested)
+        documents = self.processes.share([example.document for example in self.examples])
+        summaries = self._gathered(lambda: self.generator.generate(documents, before_batch=stop_if_requested))
         predictions = [summary.text for summary in summaries]
         metrics |= self._rouge(predictions) | self.lead_metrics
         samples = [
@@ -97,20 +105,34 @@ class Validator:
         ]
         return Validation(metrics, samples, images=self._attention_pictures(summaries[0]))
 
-    def _losses(self, before_batch: Callable[[], None]) -> dict[str, float]:
-        """Means over target tokens. Loss is -log p in nats, without label smoothing; more with a pointer."""
-        totals: dict[str, Tensor] = {}
-        target_tokens = 0
+    def _gathered(self, work: Callable[[], Sequence[T]]) -> list[T]:
+        """What all processes make of their shares, in order. If one is stopped, all are."""
+        mine: Sequence[T] | None
+        try:
+            mine = work()
+        except ValidationStopped:
+            mine = None
+        if self.processes.largest(mine is None):
+            raise ValidationStopped
+        assert mine is not None
+        return self.processes.gather(mine)
+
+    def _losses(self, before_batch: Callable[[], None]) -> list[BatchSums]:
+        """What each batch of this process's share adds. Loss is -log p in nats, without label smoothing."""
+        names: list[str] = []
+        values: list[Tensor] = []
+        target_tokens: list[int] = []
         with torch.inference_mode(), evaluating(self.model):
             for batch in self.loader.one_pass():
                 before_batch()
                 with self.runtime.autocast():
                     sums = batch_loss(self.model, batch.to(self.runtime.device))
                 mine = {"loss": sums.nll, "accuracy": sums.correct, **sums.pointer}
-                totals = {name: value.double() + totals.get(name, 0.0) for name, value in mine.items()}
-                target_tokens += batch.num_target_tokens
-        means = {name: float(total) / target_tokens for name, total in totals.items()}
-        return {"loss": means["loss"], "perplexity": math.exp(min(means["loss"], 700.0)), **means}
+                names = list(mine)
+                values.append(torch.stack([value.double() for value in mine.values()]))
+                target_tokens.append(batch.num_target_tokens)
+        rows = torch.stack(values).tolist() if values else []  # one wait for the device
+        return [(count, dict(zip(names, row, strict=True))) for count, row in zip(target_tokens, rows, strict=True)]
 
     def _rouge(self, predictions: Sequence[str]) -> dict[str, float]:
         """Mean F1 by ROUGE type; nothing where there is nothing to score."""
@@ -131,3 +153,11 @@ class Validator:
             autocast=self.runtime.autocast,
         )
         return {f"cross_attention/{name}": picture for name, picture in attention_pictures(trace).items()}
+
+
+def _means(batches: Sequence[BatchSums]) -> dict[str, float]:
+    """Means over target tokens; more with a pointer. Added up in the order of the batches, whoever computed them."""
+    target_tokens = sum(count for count, _ in batches)
+    names = batches[0][1]
+    means = {name: sum(sums[name] for _, sums in batches) / target_tokens for name in names}
+    return {"loss": means["loss"], "perplexity": math.exp(min(means["loss"], 700.0)), **means}

@@ -22,12 +22,17 @@ class StopRequest:
 
     The handler does nothing else, so it is safe at any moment; afterwards the earlier handlers are back, which
     also makes a second signal final.
+
+    :param echo_seconds: a signal so soon after the first is the same request once more: a scheduler sends it to every
+        process of a job, torchrun among them, which hands it on.
     """
 
     _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-    def __init__(self) -> None:
+    def __init__(self, *, echo_seconds: float = 0.0) -> None:
+        self.echo_seconds = echo_seconds
         self.signal_number: int | None = None
+        self._noted_at = 0.0
         self._earlier: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -47,8 +52,13 @@ class StopRequest:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal_number = number
-        self._restore()
+        if self.signal_number is None:
+            self.signal_number, self._noted_at = number, time.monotonic()
+            if not self.echo_seconds:
+                self._restore()
+        elif time.monotonic() - self._noted_at > self.echo_seconds:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         while self._earlier:

@@ -31,22 +31,33 @@ class Reporter:
     :param start_step: last finished update of a run that resumes. Reports of later ones are withdrawn.
     :param validated_step: the update whose validation is the last one done; without it, that of ``start_step`` is.
     :param log_every: updates whose averages make one point of the curves.
+    :param is_silent: show and write nothing: another process does, of the same run.
     """
 
     def __init__(
-        self, run_dir: Path, *, max_steps: int, start_step: int, log_every: int, validated_step: int | None = None
+        self,
+        run_dir: Path,
+        *,
+        max_steps: int,
+        start_step: int,
+        log_every: int,
+        validated_step: int | None = None,
+        is_silent: bool = False,
     ) -> None:
         self.max_steps = max_steps
         self.log_every = log_every
         self.last_step = start_step
         self._window = Window()
         self._stopwatch = Stopwatch()
-        self._progress = _Outlet("the progress", lambda: Progress(max_steps=max_steps, start_step=start_step))
+        self._progress = _Outlet(
+            "the progress", lambda: Progress(max_steps=max_steps, start_step=start_step), is_silent
+        )
         self._log = _Outlet(
             "metrics.jsonl",
             lambda: MetricsLog(run_dir / "metrics.jsonl", start_step=start_step, validated_step=validated_step),
+            is_silent,
         )
-        self._board = _Outlet("TensorBoard", lambda: Board(run_dir / "tensorboard", start_step=start_step))
+        self._board = _Outlet("TensorBoard", lambda: Board(run_dir / "tensorboard", start_step=start_step), is_silent)
 
     def __enter__(self) -> Reporter:
         self._stopwatch.restart()
@@ -98,13 +109,14 @@ class Reporter:
 
 
 class _Outlet(Generic[T]):
-    """A file that is written as long as that works. The first failure is told, and is the last try."""
+    """A file that is written as long as that works, if at all. The first failure is told, and is the last try."""
 
-    def __init__(self, name: str, opened: Callable[[], T]) -> None:
+    def __init__(self, name: str, opened: Callable[[], T], is_silent: bool) -> None:
         self.name = name
         self.target: T | None = None
-        with self._forgiven():
-            self.target = opened()
+        if not is_silent:
+            with self._forgiven():
+                self.target = opened()
 
     def use(self, action: Callable[[T], None]) -> None:
         if self.target is not None:

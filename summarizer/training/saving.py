@@ -39,6 +39,7 @@ class Saver:
     :param best_metric: what the best checkpoint is best by.
     :param max_failures: so many failed saves in a row raise what the last of them met.
     :param in_background: whether training goes on while the disk writes, from a copy of all that is saved.
+    :param is_writing: false where another process does all this for the same run.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Saver:
         keep_last: int,
         max_failures: int,
         in_background: bool = True,
+        is_writing: bool = True,
     ) -> None:
         self.run_dir = run_dir
         self.updater = updater
@@ -57,6 +59,7 @@ class Saver:
         self.keep_last = keep_last
         self.max_failures = max_failures
         self.in_background = in_background
+        self.is_writing = is_writing
         self.failures = 0  # in a row
         self._step: int | None = None  # of the last save that was begun
         self._writing: _Writing | None = None  # that save, until its outcome is known
@@ -70,6 +73,8 @@ class Saver:
         :param if_failed: called once it is known that this save failed.
         :raises UserError: the disk refuses once too often; or at once, if weights are not finite.
         """
+        if not self.is_writing:
+            return
         if must:
             self.settle()
         if self._step != state.step or (must and self.failures):
@@ -116,7 +121,7 @@ class Saver:
 
     def restate_best(self, state: TrainerState) -> None:
         """Let ``best.json`` say what ``state`` says: a run killed between two writes left it behind."""
-        if state.best_step is None or state.best_value is None:
+        if state.best_step is None or state.best_value is None or not self.is_writing:
             return
         best = Best(state.best_step, self.best_metric, state.best_value)
         try:

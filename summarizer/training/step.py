@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from summarizer.data.batch import Batch
 from summarizer.errors import UserError
 from summarizer.model.transformer import Transformer
+from summarizer.parallel import ALONE, Processes
 from summarizer.runtime import Precision, Runtime, seed_step
 from summarizer.training.cross_entropy import LossSums
 from summarizer.training.loss import batch_loss
@@ -46,7 +48,8 @@ class Updater:
     :param learning_rate: step -> learning rate.
     :param coverage_weight: step -> weight of the coverage loss, for models with a pointer.
     :param clip_norm: gradients longer than this are shortened to it.
-    :param seed: with the step number, decides all of the update's randomness.
+    :param seed: with the step number and this process's rank, decides all of the update's randomness.
+    :param processes: those that compute an update together, each from its share of the batches.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Updater:
         clip_norm: float,
         seed: int,
         coverage_weight: Callable[[int], float] = lambda step: 0.0,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -69,22 +73,27 @@ class Updater:
         self.coverage_weight = coverage_weight
         self.clip_norm = clip_norm
         self.seed = seed
+        self.processes = processes
         self.pieces = 1  # that a batch is computed in, since it did not fit the memory in fewer
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
 
     def __call__(self, step: int, batches: Sequence[Batch]) -> StepReport:
         """Update number ``step`` from the accumulated gradient of ``batches``.
 
-        The loss is divided by the target tokens of all batches together, so splitting a batch changes nothing.
+        The loss is divided by the target tokens of all batches of all processes together, so splitting a batch changes
+        nothing.
         """
-        target_tokens = sum(batch.num_target_tokens for batch in batches)
+        target_tokens, real_tokens, positions = self._count(batches)
         sums = self._accumulate_in_pieces(step, batches, target_tokens)
+        self.processes.sum_gradients(self.model.parameters())
+        sums = dict(zip(sums, self.processes.sum(torch.stack(list(sums.values()))), strict=True))
         learning_rate = self.learning_rate(step)
         gradient_norm = self._apply(learning_rate, sums["loss"] / target_tokens)
         values = (torch.stack(list(sums.values())) / target_tokens).tolist()  # one wait for the device
         means = dict(zip(sums, values, strict=True))
         loss, nll, accuracy = (means.pop(name) for name in ("loss", "nll", "correct"))
         skipped = not math.isfinite(gradient_norm) or not math.isfinite(loss)
+        ids = self.processes.exchange([id for batch in batches for id in batch.ids]) if skipped else []
         return StepReport(
             step=step,
             loss=loss,
@@ -93,12 +102,22 @@ class Updater:
             learning_rate=learning_rate,
             gradient_norm=gradient_norm,
             target_tokens=target_tokens,
-            real_tokens=sum(batch.num_real_tokens for batch in batches),
-            positions=sum(batch.num_positions for batch in batches),
+            real_tokens=real_tokens,
+            positions=positions,
             skipped=skipped,
-            skipped_ids=tuple(id for batch in batches for id in batch.ids) if skipped else (),
+            skipped_ids=tuple(dict.fromkeys(chain.from_iterable(ids))),
             pointer=means,
         )
+
+    def _count(self, batches: Sequence[Batch]) -> tuple[int, int, int]:
+        """Target tokens, real tokens and positions of all processes, but for batches that teach nothing."""
+        mine = [
+            (batch.num_target_tokens, batch.num_real_tokens, batch.num_positions)
+            for batch in batches
+            if batch.num_target_tokens > 0
+        ]
+        target_tokens, real_tokens, positions = self.processes.sum(torch.tensor([(0, 0, 0), *mine]).sum(dim=0)).tolist()
+        return target_tokens, real_tokens, positions
 
     def rehearse(self, batch: Batch) -> None:
         """All of an update but the update: what exceeds the memory should do so now, not hours later.
@@ -106,12 +125,12 @@ class Updater:
         :param batch: the largest there is.
         """
         moments = [torch.empty_like(parameter) for parameter in self.model.parameters() for _ in range(2)]
-        self._accumulate_in_pieces(0, [batch], batch.num_target_tokens)
+        self._accumulate_in_pieces(0, [batch], self._count([batch])[0])
         self.optimizer.zero_grad(set_to_none=True)
         del moments  # they stood in for AdamW's, which come with the first update
 
     def _accumulate_in_pieces(self, step: int, batches: Sequence[Batch], target_tokens: int) -> dict[str, Tensor]:
-        """:meth:`_accumulate`, again in more and smaller pieces as long as the memory does not suffice.
+        """:meth:`_accumulate`, again in more and smaller pieces as long as the memory of any process does not suffice.
 
         The loss and its gradient are the same in any number of pieces; dropout draws other elements.
 
@@ -119,21 +138,27 @@ class Updater:
         """
         self.model.train()
         while True:
-            seed_step(self.seed, step)
+            seed_step(self.seed, step, self.processes.rank)
+            reason, sums = "", {}
             pieces = [piece for batch in batches for piece in batch.split(self.pieces)]
             try:
-                return self._accumulate(pieces, target_tokens, self.coverage_weight(step))
+                sums = self._accumulate(pieces, target_tokens, self.coverage_weight(step))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 reason = str(error).split("\n")[0]
+            if not self.processes.largest(bool(reason)):
+                return sums
             self._make_smaller(pieces, reason)
 
     def _make_smaller(self, pieces: Sequence[Batch], reason: str) -> None:
-        """Halve the pieces. Outside the handler, for the exception there keeps alive what did not fit."""
+        """Halve the pieces, too large for the memory here or, without a ``reason``, of another process.
+
+        Outside the handler, for the exception there keeps alive what did not fit.
+        """
         largest = max(pieces, key=lambda piece: piece.num_positions)
         shape = f"{len(largest.ids)} examples of {largest.source_BS.shape[1]} + {largest.target_BT.shape[1]} positions"
-        if all(len(piece.ids) == 1 for piece in pieces):
+        if reason and all(len(piece.ids) == 1 for piece in pieces):
             raise UserError(
                 f"{shape} do not fit the memory of {self.runtime.device} ({reason}): lower data.max_source_tokens, or "
                 "take a smaller model"
@@ -142,7 +167,7 @@ class Updater:
         logger.warning(
             "%s do not fit the memory of %s (%s): batches are computed in %d pieces from now on; "
             "data.batching.max_tokens divided, and training.accumulate multiplied, by that does the same faster",
-            shape, self.runtime.device, reason, self.pieces,
+            shape, self.runtime.device, reason or "of another process", self.pieces,
         )  # fmt: skip
         self.optimizer.zero_grad(set_to_none=True)
         if self.runtime.device.type == "cuda":

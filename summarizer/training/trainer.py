@@ -14,6 +14,7 @@ from summarizer.checkpoint import Checkpoint, load_latest, require_same_settings
 from summarizer.data.batch import Batch
 from summarizer.data.loader import BatchLoader
 from summarizer.errors import UserError
+from summarizer.parallel import ALONE, Processes
 from summarizer.training.config import BEST_IS_LOWEST, TrainingConfig
 from summarizer.training.interruption import Interrupted, StopRequest
 from summarizer.training.reporting import Reporter
@@ -23,6 +24,8 @@ from summarizer.training.step import StepReport, Updater
 from summarizer.training.validation import Validate, Validation, ValidationStopped
 
 logger = logging.getLogger(__name__)
+
+_ECHO_SECONDS = 5.0
 
 
 class Trainer:
@@ -38,6 +41,7 @@ class Trainer:
         reporter: Reporter,
         run_dir: Path,
         state: TrainerState,
+        processes: Processes = ALONE,
     ) -> None:
         self.config = config
         self.updater = updater
@@ -45,6 +49,7 @@ class Trainer:
         self.validate = validate
         self.reporter = reporter
         self.state = state
+        self.processes = processes
         self.saver = Saver(
             run_dir,
             updater,
@@ -52,12 +57,14 @@ class Trainer:
             keep_last=config.keep_last,
             max_failures=config.max_failed_saves,
             in_background=config.save_in_background,
+            is_writing=processes.is_main,
         )
 
     def fit(self) -> TrainerState:
         """Train to the end. Raises Interrupted, everything saved, if the process is asked to stop."""
         self.saver.restate_best(self.state)
-        with StopRequest() as stop, closing(self._updates()) as updates, self.saver:
+        echo = _ECHO_SECONDS if self.processes.size > 1 else 0.0
+        with StopRequest(echo_seconds=echo) as stop, closing(self._updates()) as updates, self.saver:
             if self._validation_is_due():  # the run was stopped in the midst of it
                 self._conclude(stop)
             for batches in updates:
@@ -85,12 +92,13 @@ class Trainer:
         """Validate and save after an update, where that is due; save and end where a signal asks for it."""
         if self._validation_is_due():
             self._validate(stop)
-        signal_number = stop.signal_number  # read once: a signal during the save waits for the next update
-        is_last = self._is_last_step() or signal_number is not None
+        # Asked once: a signal during the save waits for the next update. One of any process is one of all.
+        signal_number = self.processes.largest(stop.signal_number or 0)
+        is_last = self._is_last_step() or signal_number > 0
         if self._is_due(self.config.save_every) or is_last:
             with self.reporter.paused():
                 self.saver.save(self.state, must=is_last)
-        if signal_number is not None:
+        if signal_number > 0:
             raise Interrupted(signal_number)
 
     def _validation_is_due(self) -> bool:
@@ -130,7 +138,8 @@ class Trainer:
         self.reporter.validation(state.step, validation)
         state.validated_step = state.step
         self.saver.settle()  # whether what seems the best so far could be saved
-        if self._is_better(validation):
+        # The main process knows what could be saved.
+        if self.processes.from_main(self._is_better(validation)):
             self._save_best(validation)
         else:
             state.stale_validations += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -37,12 +38,18 @@ class Order:
     folder: Path | None = None  # to work in
     links_may_lead_out: bool = False  # of the run folder: the tests' way to a device in it
     output: Path | None = None  # standard output and error, if not a file in ``notes``
+    rank: int = 0
+    size: int = 1  # processes that train together, and meet at ``port``
+    port: int = 0
 
 
 def attempt(order: Order) -> None:
     """Train as the script does: exit status 2 and one line for a UserError."""
     multiprocessing.set_start_method("fork", force=True)  # the workers of data loaders, as in a process started by hand
     _redirect_output(order.output or order.notes / "output.txt")
+    if order.size > 1:
+        names = {"RANK": order.rank, "LOCAL_RANK": order.rank, "WORLD_SIZE": order.size, "MASTER_PORT": order.port}
+        os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="127.0.0.1")
     if order.folder is not None:
         os.chdir(order.folder)
     if order.links_may_lead_out:
@@ -85,6 +92,9 @@ def _note_examples(order: Order) -> None:
             order.before_step[1]()
         report = update(self, step, batches)
         note("update", [step, [list(batch.ids) for batch in batches]])
+        if order.size > 1:
+            weights = b"".join(each.detach().numpy().tobytes() for each in self.model.parameters())
+            note("weights", [step, hashlib.sha256(weights).hexdigest()])
         return report
 
     command.resume = noted_resume

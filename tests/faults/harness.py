@@ -96,7 +96,7 @@ class Run:
             record = json.loads(line)
             if "after" in record:
                 updates = {step: batches for step, batches in updates.items() if step <= record["after"]}
-            else:
+            elif "update" in record:
                 step, batches = record["update"]
                 assert step not in updates
                 updates[step] = batches

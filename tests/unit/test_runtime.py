@@ -58,6 +58,8 @@ def give_cuda(machine: pytest.MonkeyPatch, *, bf16: bool) -> None:
     machine.setattr(torch.cuda, "is_available", lambda: True)
     machine.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
     machine.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
+    machine.setattr(torch.cuda, "device_count", lambda: 2)
+    machine.setattr(torch.cuda, "set_device", lambda device: None)
 
 
 # Device and precision
@@ -90,9 +92,18 @@ def test_a_cuda_device_is_taken_and_gets_bf16_if_it_is_native(
 ) -> None:
     give_cuda(machine, bf16=bf16)
     chosen = set_up(RuntimeConfig())
-    assert chosen == Runtime(torch.device("cuda"), expected)
+    assert chosen == Runtime(torch.device("cuda", 0), expected)
     assert chosen.describe() == f"NVIDIA H100, {expected.value}"
     assert set_up(RuntimeConfig(device=DeviceKind.cpu)).device.type == "cpu"
+
+
+def test_each_process_of_a_machine_gets_a_gpu_of_its_own(machine: pytest.MonkeyPatch) -> None:
+    give_cuda(machine, bf16=True)
+    taken: list[int] = []
+    machine.setattr(torch.cuda, "set_device", taken.append)
+    assert [set_up(RuntimeConfig(), local_rank).device.index for local_rank in (0, 1)] == taken == [0, 1]
+    with pytest.raises(UserError, match=r"runtime.device \(cuda\) .* finds 2: start so many"):
+        set_up(RuntimeConfig(), local_rank=2)
 
 
 @pytest.mark.parametrize("precision", [Precision.fp32, Precision.bf16, Precision.fp16])

@@ -156,6 +156,15 @@ def test_an_error_in_training_does_not_cost_the_checkpoint_that_is_written(make_
     assert run.saved == [SLOW]
 
 
+@pytest.fixture
+def usual_handler() -> Iterator[None]:
+    """Of Ctrl-C: a process that a shell starts in the background has none."""
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
+
+
+@pytest.mark.usefixtures("usual_handler")
 def test_a_second_signal_does_not_wait_for_the_disk(make_slow: MakeRun, disk: SlowDisk) -> None:
     def stop_twice(step: int) -> None:
         for _ in range(2):

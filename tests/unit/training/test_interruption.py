@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -48,6 +49,19 @@ def test_the_second_signal_does_what_it_did_before(first: int, second: int) -> N
         with pytest.raises(DeliveredError):
             signal.raise_signal(second)
         assert stop.signal_number == first
+
+
+def test_an_echo_of_the_first_signal_is_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with StopRequest(echo_seconds=5.0) as stop:
+        for now in (100.0, 101.0, 105.0):  # noqa: B007 - the clock reads it
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.signal_number == signal.SIGTERM
+        now = 105.5
+        with pytest.raises(DeliveredError):
+            signal.raise_signal(signal.SIGINT)
+    assert handlers() == [earlier_handler, earlier_handler]
 
 
 def test_afterwards_the_earlier_handlers_are_back() -> None:

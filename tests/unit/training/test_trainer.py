@@ -209,7 +209,7 @@ def test_wherever_in_the_loop_a_signal_comes_the_run_does_not_end_unsaved(
     class LateStop:
         """The signal comes after the loop has looked for one so many times."""
 
-        def __init__(self) -> None:
+        def __init__(self, *, echo_seconds: float) -> None:
             self._reads = count(1)
 
         def __enter__(self) -> LateStop:

@@ -1,0 +1,154 @@
+"""The processes that train one model together, as ``torchrun`` starts them; most runs have one.
+
+PyTorch's process group carries everything: gloo between CPUs, NCCL between GPUs. Gradients are added up once an update
+is accumulated, and not, as DistributedDataParallel does it, while the last backward pass runs: nothing is exchanged
+between a process's first and last piece of work, so that one of them may run out of memory, or have more pieces than
+another, and all can still agree on what to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_BUCKET = 1 << 23  # numbers that travel together: 32 MiB
+_PATIENCE = timedelta(days=1)  # torchrun notices a process that died; one that encodes a large data set is alive
+
+
+class PeerLostError(Exception):
+    """Another process of this run is gone, and has said why."""
+
+
+def _noticing_loss(call: Callable[P, T]) -> Callable[P, T]:
+    """What a lost connection raises, as PeerLostError."""
+
+    @wraps(call)
+    def guarded(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return call(*arguments, **named)
+        except RuntimeError as error:
+            raise PeerLostError(str(error).partition("\n")[0]) from error
+
+    return guarded
+
+
+class Processes:
+    """All of a run, and which of them this one is. Each method must be called by all, in the same order.
+
+    :param rank: of this process, from 0. That of the main one, which alone writes and reports, is 0.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
+        self.rank = rank
+        self.size = size
+        self.local_rank = local_rank  # among those of its machine
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """Those of ``items`` that are this process's to work on; :meth:`gather` brings the results together."""
+        return items[self.rank :: self.size]
+
+    def gather(self, mine: Sequence[T]) -> list[T]:
+        """The results of all for their :meth:`share`, in the order of the items."""
+        shares = self.exchange(list(mine))
+        count = sum(map(len, shares))
+        return [shares[i % self.size][i // self.size] for i in range(count)]
+
+    @_noticing_loss
+    def exchange(self, value: T) -> list[T]:
+        """What each process gives, by rank."""
+        if self.size == 1:
+            return [value]
+        values: list[T | None] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values  # type: ignore[return-value]
+
+    def from_main(self, value: T) -> T:
+        """What the main process gives."""
+        return self.exchange(value)[0]
+
+    @_noticing_loss
+    def sum(self, values: Tensor) -> Tensor:
+        """The sums over all processes, elementwise; the same to the last bit for each of them."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    @_noticing_loss
+    def largest(self, number: int) -> int:
+        if self.size == 1:
+            return number
+        value = torch.tensor(int(number))
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        return int(value)
+
+    @_noticing_loss
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Put into each gradient the sum over all processes."""
+        if self.size == 1:
+            return
+        for bucket in _buckets([each.grad for each in parameters if each.grad is not None]):
+            together = torch.cat([gradient.flatten() for gradient in bucket])
+            dist.all_reduce(together)
+            totals = torch.split(together, [each.numel() for each in bucket])
+            for gradient, total in zip(bucket, totals, strict=True):
+                gradient.copy_(total.view_as(gradient))
+
+    @contextmanager
+    def one_by_machine_first(self) -> Iterator[None]:
+        """The first process of each machine does what is within before the others: they find its files."""
+        if self.local_rank > 0:
+            self.exchange(None)
+        yield
+        if self.local_rank == 0:
+            self.exchange(None)
+
+
+ALONE = Processes()
+
+
+def is_parallel() -> bool:
+    """Whether torchrun, or somebody in its place, started several processes."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """All processes of this run; :data:`ALONE` where nobody started several."""
+    if not is_parallel():
+        yield ALONE
+        return
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        dist.destroy_process_group()
+
+
+def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours of one type together, up to so many numbers."""
+    bucket: list[Tensor] = []
+    for gradient in gradients:
+        total = sum(each.numel() for each in bucket) + gradient.numel()
+        if bucket and (total > _BUCKET or gradient.dtype != bucket[0].dtype):
+            yield bucket
+            bucket = []
+        bucket.append(gradient)
+    if bucket:
+        yield bucket
