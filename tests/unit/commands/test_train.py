@@ -11,6 +11,7 @@ from summarizer.data.config import DataConfig
 from summarizer.errors import UserError
 from summarizer.model.config import PointerConfig, TransformerConfig
 from summarizer.model.transformer import Transformer
+from summarizer.parallel import ALONE
 from summarizer.runtime import Precision, Runtime
 from summarizer.training.trainer import TrainingConfig
 
@@ -24,7 +25,9 @@ def config(training: TrainingConfig, *, has_pointer: bool = True) -> TrainConfig
 def test_coverage_enters_the_loss_from_its_first_update_on() -> None:
     settings = config(TrainingConfig(coverage_weight=0.7, coverage_start=3))
     settings.validate()
-    updater = command._updater(settings, Transformer(settings.model, 7), Runtime(torch.device("cpu"), Precision.fp32))
+    updater = command._updater(
+        settings, Transformer(settings.model, 7), Runtime(torch.device("cpu"), Precision.fp32), ALONE
+    )
     assert [updater.coverage_weight(step) for step in (1, 2, 3, 4, 1000)] == [0, 0, 0.7, 0.7, 0.7]
 
 
