@@ -55,6 +55,11 @@ def oracle(document: str, references: References, max_sentences: int = 3, *, lan
     return "\n".join(sentences[place] for place in max(greedy, first, key=quality))
 
 
+def oracles(pairs: Sequence[tuple[str, References]], max_sentences: int, language: str) -> list[str]:
+    """:func:`oracle` of each document with its references, for other processes: they need no PyTorch for it."""
+    return [oracle(document, references, max_sentences, language=language) for document, references in pairs]
+
+
 class _Overlap:
     """What a choice of sentences has in common with a reference; only what the reference has is counted."""
 

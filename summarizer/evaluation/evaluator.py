@@ -15,11 +15,11 @@ import numpy as np
 from summarizer.checkpoint import write_text_atomically
 from summarizer.errors import UserError
 from summarizer.evaluation import rouge
-from summarizer.evaluation.baselines import lead, oracle, random_sentences
+from summarizer.evaluation.baselines import lead, oracles, random_sentences
 from summarizer.evaluation.bootstrap import Difference, Interval, Measure, RougeSummary, aggregate, f1_difference
 from summarizer.evaluation.cases import Case
 from summarizer.evaluation.rouge import PairScores
-from summarizer.evaluation.traits import TRAITS, traits_of
+from summarizer.evaluation.traits import TRAITS, traits_of_all
 from summarizer.evaluation.words import ENGLISH, words_of
 from summarizer.evaluation.workers import Workers
 
@@ -174,31 +174,24 @@ def _extracts(
 ) -> dict[str, list[str]]:
     """What each baseline takes from the documents, if they are known."""
     documents = [case.document for case in cases]
-    best = functools.partial(_oracles, num_sentences=num_sentences, language=language)
+    pairs = [(case.document, case.references) for case in cases]
+    best = functools.partial(oracles, max_sentences=num_sentences, language=language)
     extracts = {
         f"lead{num_sentences}": [lead(document, num_sentences) for document in documents],
         f"random{num_sentences}": [random_sentences(document, num_sentences, seed=seed) for document in documents],
     }
     return (
-        {**extracts, f"oracle{num_sentences}": workers.map(best, cases, "finding the best extracts")}
+        {**extracts, f"oracle{num_sentences}": workers.map(best, pairs, "finding the best extracts")}
         if all(documents)
         else {}
     )
-
-
-def _oracles(cases: Sequence[Case], num_sentences: int, language: str) -> list[str]:
-    return [oracle(case.document, case.references, num_sentences, language=language) for case in cases]
 
 
 def _traits(cases: Sequence[Case], texts: Sequence[str], workers: Workers, compared: bool = True) -> list[Traits]:
     """:param compared: to the length of the references."""
     references = [case.references if compared else () for case in cases]
     documents = [case.document for case in cases]
-    return workers.map(_traits_of_all, list(zip(texts, documents, references, strict=True)), "measuring")
-
-
-def _traits_of_all(rows: Sequence[tuple[str, str, Sequence[str]]]) -> list[Traits]:
-    return [traits_of(*row) for row in rows]
+    return workers.map(traits_of_all, list(zip(texts, documents, references, strict=True)), "measuring")
 
 
 def _means(traits: Sequence[Traits]) -> Traits:

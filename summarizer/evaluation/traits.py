@@ -53,6 +53,11 @@ def traits_of(summary: str, document: str, references: Sequence[str] = ()) -> di
     return traits
 
 
+def traits_of_all(rows: Sequence[tuple[str, str, Sequence[str]]]) -> list[dict[str, float]]:
+    """:func:`traits_of` each row, for other processes: they need no PyTorch for it."""
+    return [traits_of(*row) for row in rows]
+
+
 class Fragment(NamedTuple):
     """A run of words that a summary has in common with its document."""
 

@@ -1,5 +1,7 @@
 """Work that is shared gives what it gives alone, in the same order, and its errors."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -70,3 +72,11 @@ def test_every_item_is_told_to_the_progress_bar(monkeypatch: pytest.MonkeyPatch)
         with Workers(processes) as pool:
             pool.map(double, range(count), "doubling")
         assert sum(told) == count
+
+
+def test_what_other_processes_do_needs_no_pytorch() -> None:
+    """Importing it takes as long as scoring thousands of pairs."""
+    modules = "baselines", "rouge", "traits"
+    imports = "; ".join(f"import summarizer.evaluation.{name}" for name in modules)
+    check = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
