@@ -88,12 +88,17 @@ def _compare(config: EvaluateConfig) -> None:
     files = [_predictions_file(Path(name), config.split) for name in config.compare]
     cases, first = _read_predictions(config, files[0])
     others, predictions = _read_predictions(config, files[1])
-    by_id = {case.id: (case, prediction) for case, prediction in zip(others, predictions, strict=True)}
+    by_id = {case.id: (case.references, prediction) for case, prediction in zip(others, predictions, strict=True)}
+    if len(cases) != len(others):
+        raise UserError(
+            f"compare must be of the same examples, and {files[0]} has {len(cases):,}, {files[1]} {len(others):,}: "
+            "score the same split with the same limit"
+        )
     for case in cases:
-        if case.id not in by_id or by_id[case.id][0].references != case.references or len(by_id) != len(cases):
+        if case.id not in by_id or by_id[case.id][0] != case.references:
             raise UserError(
-                f"compare ({files[0]} and {files[1]}) must be of the same examples ({len(cases):,}, {len(others):,}) "
-                f"and id {case.id[:40]} is not in both with the same reference: score the same split, as much of it"
+                f"compare must be of the same examples, and id {case.id[:40]} of {files[0]} is not in {files[1]} with "
+                "the same reference: score the same split with the same limit"
             )
     second = [by_id[case.id][1] for case in cases]
     comparison = compare(

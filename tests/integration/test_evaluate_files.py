@@ -107,7 +107,8 @@ def test_two_evaluations_of_runs_are_compared(command: Command, tmp_path: Path, 
         (["predictions={good}", "references={fewer}"], "do not match references"),
         (["predictions={good}", "processes=0"], "processes (0) must be at least 1"),
         (["compare=[{good}]"], "compare must name two"),
-        (["compare=[{good},{fewer}]"], "must be of the same examples"),
+        (["compare=[{good},{fewer}]"], "good.jsonl has 4, "),
+        (["compare=[{good},{other}]"], "id 0 of "),
         (["compare=[{good},{absent}]"], "is no run folder, evaluation folder or file of predictions"),
         (["compare=[{good},{good}]", "predictions={good}"], "are both given: leave one out"),
         (["run=somewhere", "references={good}"], "belong to predictions"),
@@ -123,6 +124,7 @@ def test_what_does_not_fit_is_told_in_one_line(
         "unreferenced": written(tmp_path / "unreferenced.jsonl", [{"prediction": "x"}]),
         "fewer": written(tmp_path / "fewer.jsonl", [{**row, "prediction": "x"} for row in ROWS[:3]]),
     }
+    files["other"] = written(tmp_path / "other.jsonl", [{**row, "reference": "x", "prediction": "x"} for row in ROWS])
     outcome = command("evaluate", *(argument.format(**files) for argument in arguments))
     assert outcome.status == 2
     assert message in outcome.err
