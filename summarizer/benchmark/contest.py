@@ -22,6 +22,7 @@ class Contender:
     name: str
     run: Callable[[], object]  # all of the work, once
     note: str = ""  # what is not quite the same, for people
+    amount: float | None = None  # of work in one run, if not that of the contest
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Contest:
 
     title: str
     unit: str  # of the amount: "real tokens"
-    amount: float  # of work in one run, the same for everybody
+    amount: float  # of work in one run
     contenders: Sequence[Contender]
     flops: float | None = None  # of one run, if the model's are to be compared with the machine's
     measures_memory: bool = False
@@ -43,7 +44,7 @@ class Performance:
     name: str
     seconds: list[float]  # of each round, by the clock
     rate: float  # amount a second, in the median round
-    ours_is_faster: float  # their time / ours, in the median round
+    ours_is_faster: float  # our rate / theirs, in the median round
     peak_bytes: int | None  # beyond what is held between two runs
     note: str
 
@@ -84,11 +85,12 @@ def num_runs(contest: Contest, repeats: int) -> int:
 
 def _performance(contest: Contest, place: int, rounds: list[list[float]], peak_bytes: int | None) -> Performance:
     seconds = [times[place] for times in rounds]
+    ours, theirs = (contest.contenders[i].amount or contest.amount for i in (0, place))
     return Performance(
         name=contest.contenders[place].name,
         seconds=seconds,
-        rate=contest.amount / statistics.median(seconds),
-        ours_is_faster=statistics.median(times[place] / times[0] for times in rounds),
+        rate=theirs / statistics.median(seconds),
+        ours_is_faster=statistics.median(ours / times[0] / (theirs / times[place]) for times in rounds),
         peak_bytes=peak_bytes,
         note=contest.contenders[place].note,
     )

@@ -29,9 +29,9 @@ def write(path: Path, outcomes: Sequence[Outcome], setup: str, peaks: dict[str, 
 
 def _table(outcome: Outcome, peak: float) -> str:
     with_memory = outcome.performances[0].peak_bytes is not None
-    head = ["", f"{outcome.unit}/s", "ours is", "seconds"]
+    head = ["", f"{outcome.unit}/s", "first is", "seconds"]
     if with_memory:
-        head += ["peak MiB", "of theirs"]
+        head += ["peak MiB", "first needs"]
     if outcome.flops and peak:
         head.append("of matmul peak")
     rows = [head]
@@ -56,7 +56,7 @@ def _row(outcome: Outcome, performance: Performance, peak: float, with_memory: b
         assert ours.peak_bytes is not None
         row += [
             f"{performance.peak_bytes / 2**20:,.0f}",
-            "" if is_ours else f"{ours.peak_bytes / performance.peak_bytes:.2f}",
+            "" if is_ours else f"{ours.peak_bytes / performance.peak_bytes:.2f}x",
         ]
     if outcome.flops and peak:
         row.append(f"{outcome.flops / outcome.amount * performance.rate / peak:.0%}")

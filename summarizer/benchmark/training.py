@@ -18,7 +18,7 @@ from summarizer.benchmark.peers import (
     x_transformer,
     x_transformer_loss,
 )
-from summarizer.benchmark.workload import TrainingWorkload, news_batches
+from summarizer.benchmark.workload import TrainingWorkload, news_batches, planned_batches
 from summarizer.data.batch import Batch
 from summarizer.model.config import TransformerConfig
 from summarizer.model.transformer import Transformer
@@ -30,24 +30,38 @@ from summarizer.training.step import Updater
 def training_contest(
     config: TransformerConfig, vocab_size: int, workload: TrainingWorkload, *, seed: int, runtime: Runtime, peers: bool
 ) -> Contest:
-    """Forward, loss, backward, clipping and AdamW for each batch. The batches are the same for all, and so padded."""
+    """Forward, loss, backward, clipping and AdamW for each batch of random examples, the same for all. Ours trains on
+    batches that it planned itself as well: of like lengths, from the same distribution.
+    """
     batches = news_batches(workload, vocab_size, seed=seed)
-    contenders = [Contender(OURS, _over(batches, _our_update(config, vocab_size, runtime, seed)))]
+    planned = planned_batches(workload, vocab_size, seed=seed)
+    update = _our_update(config, vocab_size, runtime, seed)
+    contenders = [
+        Contender(OURS, _over(planned, update), amount=_real_tokens(planned)),
+        Contender(f"{OURS}, random batches", _over(batches, update)),
+    ]
     if peers:
         contenders += _peers(config, vocab_size, batches, runtime)
-    real = sum(batch.num_real_tokens for batch in batches)
-    positions = sum(batch.num_positions for batch in batches)
     return Contest(
         title=(
             f"Training, {len(batches)} updates of {workload.batch_size} x (at most {workload.max_source_tokens} to "
-            f"{workload.max_target_tokens}) tokens, {1 - real / positions:.1%} of the positions padding"
+            f"{workload.max_target_tokens}) tokens; of the positions, {_padding(batches):.1%} are padding in random "
+            f"batches, {_padding(planned):.1%} in planned ones"
         ),
         unit="real tokens",
-        amount=real,
+        amount=_real_tokens(batches),
         contenders=contenders,
         flops=sum(model_flops(config, vocab_size, batch) for batch in batches),
         measures_memory=True,
     )
+
+
+def _real_tokens(batches: Sequence[Batch]) -> int:
+    return sum(batch.num_real_tokens for batch in batches)
+
+
+def _padding(batches: Sequence[Batch]) -> float:
+    return 1 - _real_tokens(batches) / sum(batch.num_positions for batch in batches)
 
 
 def model_flops(config: TransformerConfig, vocab_size: int, batch: Batch) -> float:
@@ -90,7 +104,8 @@ def _peers(
     longest = config.max_positions
 
     def contender(name: str, model: nn.Module, loss: Loss, note: str = "") -> Contender:
-        return Contender(name, _over(batches, training_loop(model, loss, runtime.autocast, runtime.device)), note)
+        update = training_loop(model, loss, runtime.autocast, runtime.device)
+        return Contender(name, _over(batches, update), note=note)
 
     if is_installed("transformers"):
         model = bart(config, vocab_size, max_positions=longest)

@@ -11,6 +11,7 @@ import torch
 
 from summarizer.data.batch import Batch, collate
 from summarizer.data.example import EncodedExample
+from summarizer.data.sampler import BatchingConfig, plan_epoch
 from summarizer.errors import UserError
 from summarizer.tokenizer import END_ID, PAD_ID, START_ID
 
@@ -46,21 +47,42 @@ def require_positive(workload: object, prefix: str, names: Sequence[str], least:
 
 
 def news_batches(workload: TrainingWorkload, vocab_size: int, *, seed: int) -> list[Batch]:
-    """Batches padded to their longest example on each side, in which lengths vary as they do in news."""
+    """Batches of random examples, padded to the longest of them on each side; lengths vary as they do in news."""
+    examples = _news_examples(workload, vocab_size, workload.batches * workload.batch_size, seed=seed)
+    size = workload.batch_size
+    return [_collated(examples[start : start + size]) for start in range(0, len(examples), size)]
+
+
+def planned_batches(workload: TrainingWorkload, vocab_size: int, *, seed: int) -> list[Batch]:
+    """The first batches of an epoch as training plans it, with as many positions as :func:`news_batches` have."""
+    theirs = news_batches(workload, vocab_size, seed=seed)
+    batching = BatchingConfig(max_tokens=sum(batch.num_positions for batch in theirs) // len(theirs))
+    examples = _news_examples(workload, vocab_size, batching.pool_batches * workload.batch_size, seed=seed)
+    source_lengths = np.array([len(example.source) for example in examples], dtype=np.int32)
+    target_lengths = np.array([len(example.target) for example in examples], dtype=np.int32)
+    plan = plan_epoch(source_lengths, target_lengths, batching, seed=seed, epoch=0)
+    return [
+        _collated([examples[i] for i in planned.indices], planned.source_length, planned.target_length)
+        for planned in plan[: workload.batches]
+    ]
+
+
+def _news_examples(workload: TrainingWorkload, vocab_size: int, count: int, *, seed: int) -> list[EncodedExample]:
     random = np.random.default_rng(seed)
-    count = workload.batches * workload.batch_size
     sources = news_lengths(random, _SOURCE_QUANTILES, count, workload.max_source_tokens)
     targets = news_lengths(random, _TARGET_QUANTILES, count, workload.max_target_tokens)
-    examples = [
+    return [
         EncodedExample(
             id=str(i), source=_sequence(random, source, vocab_size), target=_sequence(random, target, vocab_size)
         )
         for i, (source, target) in enumerate(zip(sources, targets, strict=True))
     ]
-    size = workload.batch_size
-    return [
-        collate(examples[start : start + size], pad_id=PAD_ID, start_id=START_ID) for start in range(0, count, size)
-    ]
+
+
+def _collated(
+    examples: Sequence[EncodedExample], source_length: int | None = None, target_length: int | None = None
+) -> Batch:
+    return collate(examples, pad_id=PAD_ID, start_id=START_ID, source_length=source_length, target_length=target_length)
 
 
 def random_sources(count: int, length: int, vocab_size: int, *, seed: int) -> torch.Tensor:

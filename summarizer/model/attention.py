@@ -6,6 +6,7 @@ fused kernel; the explicit path, which others take, gives the same numbers and t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -64,14 +65,16 @@ class MultiHeadAttention(nn.Module):
         :param mask_BTS: bool, True where a query may attend; any shape that broadcasts to (B, T, S).
         :param causal: the queries are the source, and none may look ahead. Excludes ``mask_BTS``.
         """
-        return self.attend(query_BTD, self.keys_values(source_BSD), mask_BTS=mask_BTS, causal=causal)
+        if query_BTD is not source_BSD or not self.training:
+            return self.attend(query_BTD, self.keys_values(source_BSD), mask_BTS=mask_BTS, causal=causal)
+        query_BTX, key_BTX, value_BTX = _projected_at_once(query_BTD, (self.query, self.key, self.value))
+        keys_values = self._as_keys_values(key_BTX, value_BTX, 0)
+        bias_HTS = self.positions.bias(0, query_BTD.shape[1], query_BTD.shape[1])
+        return self._mix(self._as_queries(query_BTX, 0), keys_values, mask_BTS, causal, bias_HTS)
 
     def keys_values(self, source_BSD: Tensor, *, start: int = 0) -> KeysValues:
         """Of a source whose first token stands at position ``start``."""
-        key_BGSK = self._split_heads(self.key(source_BSD), self.kv_heads)
-        return KeysValues(
-            self.positions.rotated(key_BGSK, start), self._split_heads(self.value(source_BSD), self.kv_heads)
-        )
+        return self._as_keys_values(self.key(source_BSD), self.value(source_BSD), start)
 
     def attend(
         self,
@@ -130,7 +133,14 @@ class MultiHeadAttention(nn.Module):
         return self._share_out(self._queries(query_BTD), key_BGSK, mask_BTS, causal, bias_HTS)
 
     def _queries(self, query_BTD: Tensor, start: int = 0) -> Tensor:
-        return self.positions.rotated(self._split_heads(self.query(query_BTD), self.num_heads), start)
+        return self._as_queries(self.query(query_BTD), start)
+
+    def _as_queries(self, query_BTX: Tensor, start: int) -> Tensor:
+        return self.positions.rotated(self._split_heads(query_BTX, self.num_heads), start)
+
+    def _as_keys_values(self, key_BSX: Tensor, value_BSX: Tensor, start: int) -> KeysValues:
+        key_BGSK = self.positions.rotated(self._split_heads(key_BSX, self.kv_heads), start)
+        return KeysValues(key_BGSK, self._split_heads(value_BSX, self.kv_heads))
 
     def _attend_fused(
         self,
@@ -186,6 +196,13 @@ class MultiHeadAttention(nn.Module):
         if self.kv_heads == self.num_heads:
             return tensor_BGSK
         return tensor_BGSK.repeat_interleave(self.num_heads // self.kv_heads, dim=1)
+
+
+def _projected_at_once(input_BTD: Tensor, linears: Sequence[nn.Linear]) -> tuple[Tensor, ...]:
+    """What each of ``linears`` makes of one input: a single large product is faster than several, both ways."""
+    weight_XD = torch.cat([linear.weight for linear in linears])
+    bias_X = torch.cat([linear.bias for linear in linears])
+    return torch.split(F.linear(input_BTD, weight_XD, bias_X), [linear.out_features for linear in linears], dim=-1)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:

@@ -104,7 +104,7 @@ def _chunk_by_chunk(
     device = hidden_ND.device.type
     low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_ND.dtype
     low_weight_VD = weight_VD.detach().to(low)  # once for all chunks
-    grad_weight_VD = torch.zeros_like(weight_VD) if gradient else None
+    grad_weight_VD: Tensor | None = None
     rows = max(1, _MAX_LOGITS // len(weight_VD))
     all_sums, all_gradients = [], []
     with torch.no_grad(), torch.autocast(device, enabled=False):
@@ -116,12 +116,13 @@ def _chunk_by_chunk(
             pointing_of_chunk = None if pointing is None else Pointing(*(tensor[chunk] for tensor in pointing))
             tokens = _Chunk(logits_NV, target_N[chunk], pointing_of_chunk, label_smoothing)
             all_sums.append(tokens.sums())
-            if grad_weight_VD is not None:
+            if gradient:
                 grad_logits_NV, of_pointing = tokens.gradients()
                 low_gradient_NV = grad_logits_NV.to(low)
-                grad_weight_VD += low_gradient_NV.t() @ low_hidden_ND
+                product_VD = (low_gradient_NV.t() @ low_hidden_ND).to(weight_VD.dtype)
+                grad_weight_VD = product_VD if grad_weight_VD is None else grad_weight_VD.add_(product_VD)
                 all_gradients.append([(low_gradient_NV @ low_weight_VD).to(hidden_ND.dtype), *of_pointing])
-    if grad_weight_VD is None:
+    if not gradient:
         return torch.stack(all_sums).sum(dim=0), []
     grad_hidden_ND, *of_pointing = (torch.cat(parts) for parts in zip(*all_gradients, strict=True))
     return torch.stack(all_sums).sum(dim=0), [grad_hidden_ND, grad_weight_VD, *(of_pointing or (None, None))]
