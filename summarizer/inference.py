@@ -21,6 +21,7 @@ from summarizer.config import (
 )
 from summarizer.decoding.generator import Generator, Summary
 from summarizer.errors import UserError
+from summarizer.evaluation.utility import rouge_utility
 from summarizer.model.config import TransformerConfig
 from summarizer.model.packing import can_pack, packed
 from summarizer.model.transformer import Transformer
@@ -96,6 +97,7 @@ class Summarizer:
             max_source_tokens=config.data.max_source_tokens,
             device=chosen.device,
             autocast=autocast,
+            utility=rouge_utility,
         )
         return cls(model, tokenizer, generator, config=config, step=weights.step, runtime=chosen)
 

@@ -194,6 +194,11 @@ class Tokenizer:
         """What each id stands for, for people to look at; a newline shows as ``<n>``."""
         return [NEWLINE_LABEL if i == self.newline_id else self._processor.id_to_piece(int(i)) for i in ids]
 
+    def word_starts(self) -> list[bool]:
+        """Of each id, whether it begins a word; a newline counts as one."""
+        pieces = self.pieces(range(self.vocab_size))
+        return [piece.startswith((_SPACE_PIECE, NEWLINE_LABEL)) for piece in pieces]
+
     def __reduce__(self) -> tuple[Callable[[bytes], Tokenizer], tuple[bytes]]:
         return Tokenizer, (self._model,)
 

@@ -22,6 +22,7 @@ from summarizer.config import TrainConfig, decisive_settings, from_yaml, to_yaml
 from summarizer.data.loader import BatchLoader
 from summarizer.decoding.generator import Generator
 from summarizer.errors import UserError
+from summarizer.evaluation.utility import rouge_utility
 from summarizer.evaluation.validation import Validator
 from summarizer.inference import CONFIG_FILE, TOKENIZER_FILE
 from summarizer.model.transformer import Transformer
@@ -172,6 +173,7 @@ def _validator(
             max_source_tokens=config.data.max_source_tokens,
             device=runtime.device,
             autocast=runtime.autocast,
+            utility=rouge_utility,
         ),
         tokenizer=data.tokenizer,
         runtime=runtime,

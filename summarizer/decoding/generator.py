@@ -6,15 +6,16 @@ B documents of a batch, S source positions, W beams.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from summarizer.decoding.bayes_risk import Utility, by_expected_utility
 from summarizer.decoding.beam import beam_search
-from summarizer.decoding.config import DecodingConfig, DecodingMethod
+from summarizer.decoding.config import DecodingConfig, DecodingMethod, NgramUnit
 from summarizer.decoding.next_token import ModelNextToken
 from summarizer.decoding.sampling import sample
 from summarizer.decoding.search import Draft, Hypothesis, Observer, SpecialIds
@@ -33,7 +34,8 @@ class Summary:
     """What was generated for one document."""
 
     text: str
-    score: float  # log-probability, normalised for length: what summaries of one document are compared by
+    score: float  # what summaries of one document are compared by: the log-probability, normalised for length, or the
+    # expected utility (mbr)
     log_probability: float  # of all tokens of ``target``, less their penalties
     tokens_read: int  # of the document; fewer than tokens_total if it was too long for the model
     tokens_total: int
@@ -57,6 +59,7 @@ class Generator:
 
     :param max_source_tokens: what the model reads of a document, the end token counted; the rest is not used.
     :param autocast: makes the context that the model computes in, for example of lower precision.
+    :param utility: by which minimum Bayes risk decoding compares texts.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Generator:
         max_source_tokens: int,
         device: torch.device,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+        utility: Utility | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
@@ -75,6 +79,9 @@ class Generator:
         self.max_source_tokens = max_source_tokens
         self._device = device
         self._autocast = autocast
+        self._utility = utility
+        by_words = config.no_repeat_ngram_size and config.block_ngrams_of is NgramUnit.words
+        self._special = replace(_SPECIAL, word_starts=tokenizer.word_starts() if by_words else None)
 
     def with_config(self, config: DecodingConfig) -> "Generator":
         """The same, searching in another way. The model is shared."""
@@ -85,6 +92,7 @@ class Generator:
             max_source_tokens=self.max_source_tokens,
             device=self._device,
             autocast=self._autocast,
+            utility=self._utility,
         )
 
     def generate(
@@ -112,7 +120,8 @@ class Generator:
         before_batch: Callable[[], None] = lambda: None,
         on_draft: Callable[[int, Summary], None] | None = None,
     ) -> list[list[Summary]]:
-        """Up to ``count`` different hypotheses of a beam, or ``count`` samples, of each document, best score first.
+        """Up to ``count`` hypotheses of each document, best score first: of a beam or of minimum Bayes risk decoding,
+        where they differ from one another, or so many samples.
 
         :param prefix: what every summary begins with: whole words.
         :param progress: shows a bar on standard error, if that is a terminal.
@@ -148,12 +157,14 @@ class Generator:
             raise UserError(f"the number of summaries a document ({count}) must be at least 1")
         if self.config.method is DecodingMethod.sample:
             return count
-        if count > self.config.beam_size:
+        name = "num_samples" if self.config.method is DecodingMethod.mbr else "beam_size"
+        most: int = getattr(self.config, name)
+        if count > most:
             raise UserError(
-                f"decoding.beam_size ({self.config.beam_size}) must be at least the number of summaries a document "
-                f"({count}): raise it, or ask for fewer"
+                f"decoding.{name} ({most}) must be at least the number of summaries a document ({count}): raise it, or "
+                "ask for fewer"
             )
-        return self.config.beam_size
+        return most
 
     def _encode_prefix(self, prefix: str) -> list[int]:
         ids = self._tokenizer.encode(prefix)
@@ -219,23 +230,27 @@ class Generator:
                     next_token,
                     num_documents=len(sources),
                     config=self.config,
-                    special=_SPECIAL,
+                    special=self._special,
                     device=self._device,
                     prefix=prefix,
                     observe=observe,
                 )
-            case DecodingMethod.sample:
-                return sample(
+            case DecodingMethod.sample | DecodingMethod.mbr:
+                samples = sample(
                     next_token,
                     seeds=[
                         [_seed(self.config.seed, source, number) for number in range(num_beams)] for source in sources
                     ],
                     config=self.config,
-                    special=_SPECIAL,
+                    special=self._special,
                     device=self._device,
                     prefix=prefix,
                     observe=observe,
                 )
+        if self.config.method is DecodingMethod.sample:
+            return samples
+        assert self._utility is not None, "minimum Bayes risk decoding needs a utility"
+        return [by_expected_utility(found, self._tokenizer.decode, self._utility) for found in samples]
 
     def _summary(self, reading: _Reading, hypothesis: Hypothesis) -> Summary:
         return Summary(

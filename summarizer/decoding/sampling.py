@@ -103,7 +103,7 @@ class _Samples:
 
     def hypotheses(self, config: DecodingConfig) -> list[list[Hypothesis]]:
         """Those of each row."""
-        score_BW = length_normalized(self.log_probability_BW, self.length_BW, config.length_penalty)
+        score_BW = length_normalized(self.log_probability_BW, self.length_BW, config)
         columns = (self.history_BWT, self.length_BW, score_BW, self.log_probability_BW)
         return [
             [
@@ -117,8 +117,8 @@ class _Samples:
 def filtered(log_probability_BV: Tensor, config: DecodingConfig) -> tuple[Tensor, Tensor]:
     """What to draw from: weights, which need not sum to 1, and the tokens they belong to, heaviest first.
 
-    Temperature, then top-k, then top-p (nucleus sampling; Holtzman et al. 2020, https://arxiv.org/abs/1904.09751),
-    each applied to what the one before it left. Ties go to the lower id.
+    Temperature, then top-k, then top-p (nucleus sampling; Holtzman et al. 2020, https://arxiv.org/abs/1904.09751), then
+    min-p, each applied to what the one before it left. Ties go to the lower id.
     """
     probability_BV = (log_probability_BV / config.temperature).softmax(dim=-1)
     weight_BV, token_BV = probability_BV.sort(dim=-1, descending=True, stable=True)
@@ -129,6 +129,8 @@ def filtered(log_probability_BV: Tensor, config: DecodingConfig) -> tuple[Tensor
         # The most probable token always stays: nothing comes before it.
         beyond_BV = mass_before_BV >= config.top_p * weight_BV.sum(dim=-1, keepdim=True)
         weight_BV = weight_BV.masked_fill(beyond_BV, 0.0)
+    if config.min_p > 0:
+        weight_BV = weight_BV.masked_fill(weight_BV < config.min_p * weight_BV[:, :1], 0.0)
     return weight_BV, token_BV
 
 

@@ -17,6 +17,7 @@ class SpecialIds:
     start: int  # what a decoder reads before its first token
     end: int  # what ends a hypothesis
     never: tuple[int, ...]  # what no hypothesis may contain: padding, start, unknown
+    word_starts: Sequence[bool] | None = None  # of each id, whether it begins a word; for blocking n-grams of words
 
 
 @dataclass(frozen=True)

@@ -305,7 +305,7 @@ EVALUATIONS = {
     "no example": (["limit=0"], ["limit (0)", "at least 1"]),
     "a missing file": (["data_path=/no/such"], ["/no/such", "does not exist"]),
     "an output that is a file": (["output=file.txt"], ["output (file.txt)", "must be a folder"]),
-    "an unknown decoding": (["decoding=fast"], ["decoding", "fast", "beam, greedy, sample"]),
+    "an unknown decoding": (["decoding=fast"], ["decoding", "fast", "beam, diverse, greedy, mbr, sample"]),
 }
 
 

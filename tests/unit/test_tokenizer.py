@@ -205,3 +205,12 @@ def test_a_foreign_model_is_refused(tmp_path: Path) -> None:
 def test_values_out_of_range_are_refused(config: TokenizerConfig) -> None:
     with pytest.raises(UserError, match=r"tokenizer\.\w+ \(.*\) must be"):
         config.validate()
+
+
+@both_kinds
+def test_words_start_where_spaces_and_newlines_are(kind: TokenizerKind) -> None:
+    tokenizer = TOKENIZERS[kind]
+    starts = tokenizer.word_starts()
+    ids = tokenizer.encode("cab 1984\nfeed 66.")
+    words = "".join(("|" if starts[i] else "") + piece for i, piece in zip(ids, tokenizer.pieces(ids), strict=True))
+    assert words == "|\u2581cab|\u25811984|<n>|\u2581feed|\u258166."

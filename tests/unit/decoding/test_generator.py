@@ -8,9 +8,10 @@ from operator import attrgetter
 import pytest
 import torch
 
-from summarizer.decoding.config import DecodingConfig, DecodingMethod
+from summarizer.decoding.config import DecodingConfig, DecodingMethod, NgramUnit
 from summarizer.decoding.generator import Generator, Summary
 from summarizer.errors import UserError
+from summarizer.evaluation.utility import rouge_utility
 from summarizer.model.config import PointerConfig, TransformerConfig
 from summarizer.model.pointer import DistinctTokens, mixed_log_probabilities
 from summarizer.model.transformer import Transformer
@@ -59,6 +60,7 @@ def make(model: Transformer, tokenizer: Tokenizer) -> Make:
             max_source_tokens=MAX_SOURCE_TOKENS,
             device=torch.device("cpu"),
             autocast=autocast,
+            utility=rouge_utility,
         )
 
     return make
@@ -66,8 +68,14 @@ def make(model: Transformer, tokenizer: Tokenizer) -> Make:
 
 METHODS = pytest.mark.parametrize(
     "settings",
-    [{"beam_size": 3}, {"beam_size": 1}, {"method": DecodingMethod.sample, "top_p": 0.9}],
-    ids=["beam", "greedy", "sample"],
+    [
+        {"beam_size": 3},
+        {"beam_size": 1},
+        {"beam_size": 4, "beam_groups": 2, "repetition_penalty": 1.2},
+        {"method": DecodingMethod.sample, "top_p": 0.9, "block_ngrams_of": NgramUnit.words},
+        {"method": DecodingMethod.mbr, "num_samples": 4},
+    ],
+    ids=["beam", "greedy", "groups", "sample", "mbr"],
 )
 
 
@@ -130,14 +138,19 @@ def test_every_summary_begins_with_the_prefix(make: Make, settings: dict[str, ob
 
 
 @METHODS
-def test_drafts_grow_into_the_summary(make: Make, settings: dict[str, object]) -> None:
+def test_drafts_grow_into_the_summary(make: Make, settings: dict[str, object], tokenizer: Tokenizer) -> None:
+    def decode(draft: Summary) -> str:
+        return tokenizer.decode(draft.target)
+
     drafts: dict[int, list[Summary]] = {index: [] for index in range(len(DOCUMENTS))}
     generator = make(**settings, max_batch_tokens=200)
     found = generator.n_best(DOCUMENTS, 1, on_draft=lambda index, draft: drafts[index].append(draft))
     for index, (summary,) in enumerate(found):
-        assert drafts[index][-1] == summary
+        if settings.get("method") is not DecodingMethod.mbr:  # which shows its first sample, and may take another
+            assert drafts[index][-1] == summary
         assert len(drafts[index][0].target) == 1
         assert len(drafts[index]) >= len(summary.target)
+        assert all(draft.text == decode(draft) for draft in drafts[index])
 
 
 def test_what_a_watcher_raises_ends_the_search(make: Make, model: Transformer) -> None:

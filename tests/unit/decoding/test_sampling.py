@@ -77,8 +77,9 @@ def filtered_by_hand(probabilities: list[float], config: DecodingConfig) -> list
     total = sum(powers[token] for token in kept)
     shares = itertools.accumulate(powers[token] / total for token in kept)
     needed = next((i for i, share in enumerate(shares, start=1) if share >= config.top_p), len(kept))
-    total = sum(powers[token] for token in kept[:needed])
-    return [powers[token] / total if token in kept[:needed] else 0.0 for token in range(len(powers))]
+    kept = [token for token in kept[:needed] if powers[token] >= config.min_p * powers[kept[0]]]
+    total = sum(powers[token] for token in kept)
+    return [powers[token] / total if token in kept else 0.0 for token in range(len(powers))]
 
 
 @settings(max_examples=200, deadline=None)
@@ -87,11 +88,12 @@ def filtered_by_hand(probabilities: list[float], config: DecodingConfig) -> list
     temperature=st.sampled_from([0.5, 1.0, 1.7]),
     top_k=st.integers(0, 12),
     top_p=st.sampled_from([0.1037, 0.5123, 0.9017, 1.0]),
+    min_p=st.sampled_from([0.0, 0.0537, 0.4123]),
 )
 def test_filters_keep_the_tokens_that_plain_python_keeps(
-    weights: list[int], temperature: float, top_k: int, top_p: float
+    weights: list[int], temperature: float, top_k: int, top_p: float, min_p: float
 ) -> None:
-    config = config_with(temperature=temperature, top_k=top_k, top_p=top_p)
+    config = config_with(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     probabilities = torch.tensor(weights, dtype=torch.float64) / sum(weights)
     weight_BV, token_BV = filtered(probabilities.log()[None], config)
     found = torch.zeros_like(weight_BV).scatter(1, token_BV, weight_BV / weight_BV.sum())[0]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from summarizer.decoding.config import DecodingConfig
-from summarizer.decoding.scores import TokenRules, best_attainable, block_repeated_ngrams, length_normalized
+from summarizer.decoding.config import DecodingConfig, LengthNormalization, NgramUnit
+from summarizer.decoding.scores import TokenRules, best_attainable, length_normalized
 from summarizer.decoding.search import SpecialIds
 from summarizer.errors import UserError
 
@@ -38,12 +38,67 @@ def history_tensor(rows: list[list[int]]) -> Tensor:
 @settings(max_examples=100, deadline=None)
 @given(rows=histories, ngram_size=st.integers(1, 4))
 def test_ngram_blocking_forbids_exactly_the_repetitions(rows: list[list[int]], ngram_size: int) -> None:
-    before = uniform(1, len(rows))
-    after = block_repeated_ngrams(before, history_tensor(rows), ngram_size, END)
-    for beam, row in enumerate(rows):
-        blocked = {int(token) for token in (after[0, beam] == -torch.inf).nonzero()}
+    for row, blocked in zip(rows, blocked_by_rules(rows, DecodingConfig(no_repeat_ngram_size=ngram_size)), strict=True):
         assert blocked == blocked_by_hand(row, ngram_size)
-        assert torch.equal(after[0, beam, END], before[0, beam, END])
+
+
+def blocked_by_rules(rows: list[list[int]], config: DecodingConfig) -> list[set[int]]:
+    """Of each history, with a vocabulary that is never used up."""
+    rules = TokenRules(config, SpecialIds(START, END, never=(), word_starts=STARTS), torch.device("cpu"))
+    after = rules.log_probabilities(torch.zeros(1, len(rows), len(STARTS)), history_tensor(rows))
+    assert (after[0, :, END] > -torch.inf).all()
+    return [{int(token) for token in (row == -torch.inf).nonzero()} for row in after[0]]
+
+
+# Tokens 0, 2, 4 and 6 begin words, and 3 is the end.
+STARTS = [token % 2 == 0 for token in range(VOCABULARY)] + [True] * 20
+
+
+def words_of(history: list[int]) -> list[tuple[int, ...]]:
+    words: list[list[int]] = []
+    for token in history:
+        if STARTS[token] or not words:
+            words.append([])
+        words[-1].append(token)
+    return [tuple(word) for word in words]
+
+
+def words_blocked_by_hand(history: list[int], size: int) -> set[int]:
+    """Tokens that would make the latest words the same as earlier ones, all of which are over by then."""
+    blocked = set()
+    for token in set(history) - {END}:
+        now = words_of([*history, token])
+        over = now[:-1]  # the newest might go on, and an n-gram that includes it is itself
+        seen = {tuple(over[i : i + size]) for i in range(len(over) - size + 1)}
+        if tuple(now[-size:]) in seen and len(now) >= size:
+            blocked.add(token)
+    return blocked
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows=histories, size=st.integers(1, 3))
+def test_blocking_by_words_forbids_exactly_the_last_piece_of_repeated_words(rows: list[list[int]], size: int) -> None:
+    config = DecodingConfig(no_repeat_ngram_size=size, block_ngrams_of=NgramUnit.words)
+    for row, blocked in zip(rows, blocked_by_rules(rows, config), strict=True):
+        assert blocked == words_blocked_by_hand(row, size)
+
+
+def test_by_words_two_numbers_may_end_alike() -> None:
+    two_thousand, and_, five = [0, 1, 5, 5, 5], [2], [4, 1, 5, 5]
+    history = [[*two_thousand, *and_, *five]]
+    assert 5 in blocked_by_rules(history, DecodingConfig(no_repeat_ngram_size=3))[0]
+    by_words = DecodingConfig(no_repeat_ngram_size=3, block_ngrams_of=NgramUnit.words)
+    assert blocked_by_rules(history, by_words) == [set()]
+
+
+def test_tokens_of_the_history_get_less_probable_by_the_repetition_penalty() -> None:
+    logits = torch.randn(1, 2, VOCABULARY, generator=torch.Generator().manual_seed(0))
+    rules = TokenRules(DecodingConfig(repetition_penalty=1.5, no_repeat_ngram_size=0), SPECIAL, torch.device("cpu"))
+    result = rules.log_probabilities(logits, history_tensor([[4, 5, 4], [7, 7, 7]]))
+    expected = logits.log_softmax(-1)
+    expected[0, 0, [4, 5]] *= 1.5
+    expected[0, 1, 7] *= 1.5
+    torch.testing.assert_close(result[..., END:], expected[..., END:])
 
 
 def test_a_hypothesis_that_could_only_repeat_itself_may_do_so() -> None:
@@ -78,19 +133,27 @@ def test_rules_leave_the_models_probabilities_in_float32() -> None:
     drop=st.floats(0, 100),
     length=st.integers(1, 20),
     penalty=st.floats(0, 3),
+    normalization=st.sampled_from(LengthNormalization),
 )
 def test_no_continuation_exceeds_the_best_attainable_score(
-    log_probability: float, drop: float, length: int, penalty: float
+    log_probability: float, drop: float, length: int, penalty: float, normalization: LengthNormalization
 ) -> None:
     now = torch.tensor(log_probability)
-    assert length_normalized(now - drop, length, penalty) <= best_attainable(now, 20, penalty)
+    config = DecodingConfig(max_tokens=20, length_penalty=penalty, length_normalization=normalization)
+    assert length_normalized(now - drop, length, config) <= best_attainable(now, config)
 
 
-def test_length_penalty_favours_long_hypotheses_as_documented() -> None:
+def test_length_normalizations_are_what_their_names_say() -> None:
     short, long = torch.tensor(-2.0), torch.tensor(-3.0)
-    assert length_normalized(short, 2, 0.0) > length_normalized(long, 6, 0.0)
-    assert length_normalized(short, 2, 1.0) < length_normalized(long, 6, 1.0)
-    assert length_normalized(long, 6, 1.0).item() == -0.5
+
+    def by(name: str, penalty: float = 1.0) -> tuple[float, float]:
+        config = DecodingConfig(length_normalization=LengthNormalization[name], length_penalty=penalty)
+        return float(length_normalized(short, 2, config)), float(length_normalized(long, 6, config))
+
+    assert by("average", 0.0) == by("none", 1.0) == by("wu", 0.0) == (-2.0, -3.0)
+    assert by("average") == (-1.0, -0.5)
+    assert by("wu") == pytest.approx((-2.0 * 6 / 7, -3.0 * 6 / 11))
+    assert by("wu", 0.6) == pytest.approx((-2.0 * (6 / 7) ** 0.6, -3.0 * (6 / 11) ** 0.6))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +172,13 @@ def test_length_penalty_favours_long_hypotheses_as_documented() -> None:
         ("top_p", 0.0),
         ("top_p", 1.1),
         ("max_batch_tokens", 0),
+        ("num_samples", 0),
+        ("beam_groups", 3),
+        ("diversity_penalty", -0.1),
+        ("patience", 0.0),
+        ("patience", 2.0),
+        ("repetition_penalty", 0.0),
+        ("min_p", 1.0),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(field: str, value: float) -> None:
