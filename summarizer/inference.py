@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from summarizer.checkpoint import ModelWeights, load_model_weights, require_run_folder, require_same_settings
@@ -26,13 +25,12 @@ from summarizer.model.config import TransformerConfig
 from summarizer.model.packing import can_pack, packed
 from summarizer.model.transformer import Transformer
 from summarizer.presentation.trace import AttentionTrace, trace_attention
-from summarizer.runtime import Precision, Runtime, RuntimeConfig, set_up
+from summarizer.runtime import PACKED_TYPES, Runtime, RuntimeConfig, set_up
 from summarizer.tokenizer import Tokenizer
 
 CONFIG_FILE = "config.yaml"
 TOKENIZER_FILE = "tokenizer.model"
 
-_PACKED_TYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.int8: torch.int8}
 _MOST_CLAIMED = 8  # times the parameters that are there: up to here, the first tensor that does not fit is named
 
 
@@ -156,7 +154,7 @@ def _made_for_inference(
 
     On a CPU the twin multiplies in the wanted precision by itself: attention in bf16 is slower there than in fp32.
     """
-    dtype = _PACKED_TYPES.get(runtime.precision)
+    dtype = PACKED_TYPES.get(runtime.precision)
     if runtime.device.type != "cpu" or dtype is None or not can_pack(dtype):
         return model, runtime.autocast
     return packed(model, dtype), nullcontext

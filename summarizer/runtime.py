@@ -40,6 +40,8 @@ class Precision(Enum):
 
 _MOST_THREADS = 1024
 _MOST_WORKERS = 256
+# What linear layers multiply in where they are packed for a CPU.
+PACKED_TYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.int8: torch.int8}
 _AUTOCAST_TYPES = {Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 
 

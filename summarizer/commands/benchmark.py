@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from summarizer.benchmark.contest import Contest, hold, num_runs
+from summarizer.benchmark.decoding import decoding_contest
 from summarizer.benchmark.machine import matmul_peak
 from summarizer.benchmark.reading import encoding_contest
 from summarizer.benchmark.report import tables, write
@@ -54,6 +55,10 @@ def _contest(config: BenchmarkConfig, runtime: Runtime) -> Contest:
         case Work.train:
             return training_contest(
                 config.model, config.vocab_size, config.train, seed=config.seed, runtime=runtime, peers=config.peers
+            )
+        case Work.decode:
+            return decoding_contest(
+                config.model, config.vocab_size, config.decode, seed=config.seed, runtime=runtime, peers=config.peers
             )
         case Work.rouge:
             examples = list(open_split(config.data, "test"))

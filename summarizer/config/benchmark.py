@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from summarizer.benchmark.decoding import DecodingWorkload
 from summarizer.benchmark.workload import TrainingWorkload
 from summarizer.config.parts import validate_parts
 from summarizer.data.config import DataConfig
 from summarizer.errors import UserError
 from summarizer.model.config import TransformerConfig
-from summarizer.runtime import RuntimeConfig
+from summarizer.runtime import Precision, RuntimeConfig
 from summarizer.tokenizer import TokenizerConfig
 
 
@@ -18,6 +19,7 @@ class Work(Enum):
     """What is timed."""
 
     train = "train"  # updates of a model
+    decode = "decode"  # beam search with a model
     rouge = "rouge"  # scoring the first sentences of the test split
     data = "data"  # encoding the training split
 
@@ -27,7 +29,7 @@ class BenchmarkConfig:
     """scripts/benchmark.py."""
 
     what: Work = Work.train
-    """The work to time: train, rouge or data."""
+    """The work to time: train, decode, rouge or data."""
 
     peers: bool = True
     """Time the same work as other libraries do it, those that are installed."""
@@ -45,6 +47,7 @@ class BenchmarkConfig:
 
     model: TransformerConfig = field(default_factory=TransformerConfig)
     train: TrainingWorkload = field(default_factory=TrainingWorkload)
+    decode: DecodingWorkload = field(default_factory=DecodingWorkload)
     data: DataConfig = field(default_factory=DataConfig)
     """Texts to score or to encode; the lengths of training are those of ``train``."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -61,5 +64,12 @@ class BenchmarkConfig:
                 raise UserError(f"{name} ({getattr(self, name)}) must be at least 1")
         if not 8 <= self.vocab_size <= 1 << 20:
             raise UserError(f"vocab_size ({self.vocab_size}) must be at least 8 and at most {1 << 20:,}")
-        longest = max(self.train.max_source_tokens, self.train.max_target_tokens)
+        longest = max(
+            self.train.max_source_tokens,
+            self.train.max_target_tokens,
+            self.decode.source_tokens,
+            self.decode.new_tokens + 1,
+        )
+        if self.what is not Work.decode and self.runtime.precision is Precision.int8:
+            raise UserError("runtime.precision (int8) is for what=decode: use auto, bf16 or fp32")
         self.model.require_positions(longest, f"the longest sequence ({longest})")

@@ -1,0 +1,152 @@
+"""A model's size and documents in; beam search of a fixed length, by us and by our peers, as a contest out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from summarizer.benchmark.contest import OURS, Contender, Contest
+from summarizer.benchmark.ctranslate2_model import can_export, export
+from summarizer.benchmark.peers import bart, is_installed
+from summarizer.benchmark.workload import random_sources, require_positive
+from summarizer.decoding.beam import beam_search
+from summarizer.decoding.config import DecodingConfig
+from summarizer.decoding.next_token import ModelNextToken
+from summarizer.decoding.search import SpecialIds
+from summarizer.model.config import TransformerConfig
+from summarizer.model.packing import can_pack, packed
+from summarizer.model.transformer import Transformer
+from summarizer.runtime import PACKED_TYPES, Precision, Runtime, seed_step
+from summarizer.tokenizer import END_ID, PAD_ID, START_ID, UNK_ID
+
+_NEVER = (PAD_ID, UNK_ID, START_ID, END_ID)  # nobody ends before new_tokens
+
+
+@dataclass(kw_only=True)
+class DecodingWorkload:
+    """What one timing of ``what=decode`` does: encode documents of one length, and write as much for each."""
+
+    documents: int = 32
+    source_tokens: int = 400
+    new_tokens: int = 50
+    beam_size: int = 4
+
+    def validate(self) -> None:
+        """Raise UserError for the first value that cannot work."""
+        require_positive(self, "decode", ("documents", "source_tokens", "new_tokens", "beam_size"))
+
+
+def decoding_contest(
+    config: TransformerConfig, vocab_size: int, workload: DecodingWorkload, *, seed: int, runtime: Runtime, peers: bool
+) -> Contest:
+    """From tokens to tokens, encoder included. Weights are random; CTranslate2 gets ours, and has to say the same."""
+    source_BS = random_sources(workload.documents, workload.source_tokens, vocab_size, seed=seed)
+    seed_step(seed, 0)
+    model = Transformer(config, vocab_size).to(runtime.device).eval().requires_grad_(False)
+    contenders = [Contender(OURS, our_search(model, source_BS, workload, runtime))]
+    if peers:
+        contenders += _peers(model, source_BS, workload, runtime)
+    return Contest(
+        title=(
+            f"Decoding, {workload.documents} documents of {workload.source_tokens} tokens, "
+            f"{workload.new_tokens} new ones each, beam {workload.beam_size}, encoder included"
+        ),
+        unit="new tokens",
+        amount=workload.documents * workload.new_tokens,
+        contenders=contenders,
+    )
+
+
+def our_search(
+    model: Transformer, source_BS: Tensor, workload: DecodingWorkload, runtime: Runtime
+) -> Callable[[], list[list[int]]]:
+    """The best hypothesis of each document."""
+    decoding = DecodingConfig(beam_size=workload.beam_size, max_tokens=workload.new_tokens, no_repeat_ngram_size=0)
+    special = SpecialIds(start=START_ID, end=END_ID, never=_NEVER)
+    source_BS = source_BS.to(runtime.device)
+    mask_BS = torch.ones_like(source_BS, dtype=torch.bool)
+    dtype = PACKED_TYPES.get(runtime.precision)
+    on_cpu = runtime.device.type == "cpu" and dtype is not None and can_pack(dtype)
+    searched = packed(model, dtype) if on_cpu and dtype is not None else model
+
+    def run() -> list[list[int]]:
+        with torch.inference_mode(), nullcontext() if on_cpu else runtime.autocast():
+            cache = searched.start_cache(
+                source_BS,
+                searched.encode(source_BS, mask_BS),
+                mask_BS,
+                num_beams=workload.beam_size,
+                max_length=workload.new_tokens,
+            )
+            found = beam_search(
+                ModelNextToken(searched, cache),
+                num_documents=len(source_BS),
+                config=decoding,
+                special=special,
+                device=runtime.device,
+            )
+        return [hypotheses[0].ids for hypotheses in found]
+
+    return run
+
+
+def _peers(model: Transformer, source_BS: Tensor, workload: DecodingWorkload, runtime: Runtime) -> Iterator[Contender]:
+    if is_installed("transformers") and runtime.precision is not Precision.int8:
+        yield Contender("Hugging Face BART", _bart_search(model, source_BS, workload, runtime))
+    if is_installed("ctranslate2") and runtime.device.type == "cpu" and can_export(model.config):
+        yield Contender("CTranslate2", _ctranslate2_search(model, source_BS, workload, runtime))
+
+
+def _bart_search(
+    model: Transformer, source_BS: Tensor, workload: DecodingWorkload, runtime: Runtime
+) -> Callable[[], Any]:
+    peer = bart(model.config, model.vocab_size, max_positions=model.config.max_positions).to(runtime.device).eval()
+    source_BS = source_BS.to(runtime.device)
+
+    def run() -> Any:
+        with torch.inference_mode(), runtime.autocast():
+            return peer.generate(
+                input_ids=source_BS,
+                attention_mask=torch.ones_like(source_BS),
+                num_beams=workload.beam_size,
+                max_new_tokens=workload.new_tokens,
+                min_new_tokens=workload.new_tokens,
+                do_sample=False,
+            )
+
+    return run
+
+
+def _ctranslate2_search(
+    model: Transformer, source_BS: Tensor, workload: DecodingWorkload, runtime: Runtime
+) -> Callable[[], list[list[int]]]:
+    import ctranslate2
+
+    with tempfile.TemporaryDirectory() as folder:
+        export(model, f"{folder}/model")
+        translator = ctranslate2.Translator(
+            f"{folder}/model",
+            device="cpu",
+            intra_threads=torch.get_num_threads(),
+            compute_type={Precision.fp32: "float32", Precision.bf16: "bfloat16"}.get(runtime.precision, "int8"),
+        )
+    tokens = [[str(token) for token in row] for row in source_BS.tolist()]
+
+    def run() -> list[list[int]]:
+        results = translator.translate_batch(
+            tokens,
+            beam_size=workload.beam_size,
+            max_decoding_length=workload.new_tokens,
+            min_decoding_length=workload.new_tokens,
+            suppress_sequences=[[str(token)] for token in _NEVER],
+            max_batch_size=len(tokens),
+        )
+        return [[int(token) for token in result.hypotheses[0]] for result in results]
+
+    return run
