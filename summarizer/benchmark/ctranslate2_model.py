@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from summarizer.model.config import FeedForwardKind, NormKind, NormPlacement, PositionKind, ScoreKind, TransformerConfig
+from summarizer.model.positions import sinusoids
 from summarizer.model.transformer import Transformer
 from summarizer.tokenizer import END_ID, START_ID, UNK_ID
 
@@ -45,7 +46,7 @@ def export(model: Transformer, folder: str) -> None:
     spec.config.bos_token = spec.config.decoder_start_token = str(START_ID)
     spec.config.eos_token, spec.config.unk_token = str(END_ID), str(UNK_ID)
     spec.config.add_source_bos = spec.config.add_source_eos = False
-    positions = model.positions.table_SD.numpy()
+    positions = sinusoids(config.max_positions, config.width).numpy()
     spec.encoder.embeddings[0].weight = _array(model.source_embedding.weight)
     spec.decoder.embeddings.weight = _array(model.target_embedding.weight)
     spec.decoder.projection.weight = _array(model.vocabulary.weight)
@@ -57,14 +58,14 @@ def export(model: Transformer, folder: str) -> None:
     for theirs, ours in zip(spec.encoder.layer, model.encoder_layers, strict=True):
         _set_self_attention(theirs.self_attention, ours.attention_norm, ours.attention)
         _set_feed_forward(theirs.ffn, ours)
-    for theirs, ours in zip(spec.decoder.layer, model.decoder_layers, strict=True):
-        _set_self_attention(theirs.self_attention, ours.self_attention_norm, ours.self_attention)
-        _set_norm(theirs.attention.layer_norm, ours.cross_attention_norm)
-        cross = ours.cross_attention
+    for theirs, layer in zip(spec.decoder.layer, model.decoder_layers, strict=True):
+        _set_self_attention(theirs.self_attention, layer.self_attention_norm, layer.self_attention)
+        _set_norm(theirs.attention.layer_norm, layer.cross_attention_norm)
+        cross: Any = layer.cross_attention
         _set_linear(theirs.attention.linear[0], cross.query)
         _set_linear(theirs.attention.linear[1], cross.key, cross.value)
         _set_linear(theirs.attention.linear[2], cross.output)
-        _set_feed_forward(theirs.ffn, ours)
+        _set_feed_forward(theirs.ffn, layer)
     tokens = [str(token) for token in range(model.vocab_size)]
     spec.register_source_vocabulary(tokens)
     spec.register_target_vocabulary(tokens)
@@ -74,7 +75,7 @@ def export(model: Transformer, folder: str) -> None:
     spec.save(folder)
 
 
-def _set_self_attention(spec: Any, norm: nn.Module, attention: Any) -> None:
+def _set_self_attention(spec: Any, norm: Any, attention: Any) -> None:
     _set_norm(spec.layer_norm, norm)
     _set_linear(spec.linear[0], attention.query, attention.key, attention.value)
     _set_linear(spec.linear[1], attention.output)
