@@ -23,7 +23,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _BUCKET = 1 << 23  # numbers that travel together: 32 MiB
-_PATIENCE = timedelta(days=1)  # torchrun notices a process that died; one that encodes a large data set is alive
+# To find each other again after a restart; a process that ended before all had met is waited for no longer.
+_PATIENCE_TO_MEET = timedelta(minutes=5)
+# From then on torchrun notices a process that died, and one that encodes a large data set is alive.
+_PATIENCE = timedelta(days=1)
 
 
 class PeerLostError(Exception):
@@ -47,12 +50,16 @@ class Processes:
     """All of a run, and which of them this one is. Each method must be called by all, in the same order.
 
     :param rank: of this process, from 0. That of the main one, which alone writes and reports, is 0.
+    :param group: PyTorch's, that the processes exchange through.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
+    def __init__(
+        self, rank: int = 0, size: int = 1, local_rank: int = 0, group: dist.ProcessGroup | None = None
+    ) -> None:
         self.rank = rank
         self.size = size
         self.local_rank = local_rank  # among those of its machine
+        self._group = group
 
     @property
     def is_main(self) -> bool:
@@ -74,7 +81,7 @@ class Processes:
         if self.size == 1:
             return [value]
         values: list[T | None] = [None] * self.size
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self._group)
         return values  # type: ignore[return-value]
 
     def from_main(self, value: T) -> T:
@@ -86,7 +93,7 @@ class Processes:
         """The sums over all processes, elementwise; the same to the last bit for each of them."""
         if self.size > 1:
             values = values.clone()
-            dist.all_reduce(values)
+            dist.all_reduce(values, group=self._group)
         return values
 
     @_noticing_loss
@@ -94,7 +101,7 @@ class Processes:
         if self.size == 1:
             return number
         value = torch.tensor(int(number))
-        dist.all_reduce(value, dist.ReduceOp.MAX)
+        dist.all_reduce(value, dist.ReduceOp.MAX, group=self._group)
         return int(value)
 
     @_noticing_loss
@@ -104,7 +111,7 @@ class Processes:
             return
         for bucket in _buckets([each.grad for each in parameters if each.grad is not None]):
             together = torch.cat([gradient.flatten() for gradient in bucket])
-            dist.all_reduce(together)
+            dist.all_reduce(together, group=self._group)
             totals = torch.split(together, [each.numel() for each in bucket])
             for gradient, total in zip(bucket, totals, strict=True):
                 gradient.copy_(total.view_as(gradient))
@@ -133,12 +140,20 @@ def joined() -> Iterator[Processes]:
     if not is_parallel():
         yield ALONE
         return
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
+    processes = _meet()
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+        yield processes
     finally:
         dist.destroy_process_group()
+
+
+@_noticing_loss
+def _meet() -> Processes:
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE_TO_MEET)
+    group = dist.new_group(timeout=_PATIENCE)
+    processes = Processes(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")), group)
+    processes.exchange(None)  # nobody leaves before all are here, or the others would wait for it
+    return processes
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
