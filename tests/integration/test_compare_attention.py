@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+pytestmark = pytest.mark.slow  # everything is measured
+
 if TYPE_CHECKING:
     from tests.integration.conftest import Command
 

@@ -11,6 +11,8 @@ import pytest
 from summarizer import Summarizer
 from summarizer.config import DecodingOverrides
 
+pytestmark = pytest.mark.slow  # a model is trained, and commands are run
+
 if TYPE_CHECKING:
     from tests.integration.conftest import Command, TrainedRun
 

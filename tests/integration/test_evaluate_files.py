@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # a model is trained, and commands are run
+
 if TYPE_CHECKING:
     from conftest import Command, TrainedRun
 

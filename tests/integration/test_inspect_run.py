@@ -18,6 +18,8 @@ from summarizer.checkpoint.format import checksum, to_json
 from summarizer.commands.resume_plan import Action, plan_resume
 from summarizer.commands.run_report import report_on
 
+pytestmark = pytest.mark.slow  # a model is trained, and commands are run
+
 if TYPE_CHECKING:
     from tests.integration.conftest import Command, TrainedRun
 
@@ -222,7 +224,6 @@ def test_damage_is_named_and_its_consequence_foretold(name: str, run_dir: Path) 
     assert everything(run_dir) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_foretold_is_what_training_does(name: str, run_dir: Path, command: Command, smoke: TrainedRun) -> None:
     CASES[name].damage(run_dir)
