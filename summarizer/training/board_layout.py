@@ -32,6 +32,7 @@ def layout(splits: Sequence[str] = ("test", "validation")) -> Layout:
             "gradient norm": _lines("train/gradient_norm", "train/gradient_norm_max"),
             "real tokens per second": _lines("train/tokens_per_second"),
             "real tokens among positions; the rest is padding": _lines("train/real_token_share"),
+            "share of the time that went by waiting for data": _lines("train/data_wait_share"),
             "skipped updates": _lines("train/skipped_updates"),
         },
         "What does the pointer do?": {

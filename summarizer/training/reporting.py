@@ -49,6 +49,7 @@ class Reporter:
         self.last_step = start_step
         self._window = Window()
         self._stopwatch = Stopwatch()
+        self._waited = 0.0  # seconds of the window
         self._progress = _Outlet(
             "the progress", lambda: Progress(max_steps=max_steps, start_step=start_step), is_silent
         )
@@ -87,6 +88,13 @@ class Reporter:
         with self._stopwatch.paused():
             yield
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The time spent inside is that of waiting for data, which better is next to none."""
+        began = self._stopwatch.seconds
+        yield
+        self._waited += self._stopwatch.seconds - began
+
     def validation(self, step: int, validation: Validation) -> None:
         self._progress.use(lambda shown: shown.say(f"step {step}  validation {_described(validation.metrics)}"))
         self._log.use(lambda log: log.write(step, "validation", validation.metrics))
@@ -101,10 +109,11 @@ class Reporter:
     def _write_window(self) -> None:
         if not len(self._window):
             return
-        averages = self._window.averages(self._stopwatch.seconds)
+        averages = self._window.averages(self._stopwatch.seconds, waited=self._waited)
         self._log.use(lambda log: log.write(self.last_step, "train", averages))
         self._board.use(lambda board: board.train(self.last_step, averages))
         self._window.clear()
+        self._waited = 0.0
         self._stopwatch.restart()
 
 

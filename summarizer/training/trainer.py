@@ -81,7 +81,8 @@ class Trainer:
         stream = self.loader.batches_from(self.state.position)
         while self.state.step < self.config.max_steps and not self.state.stopped_early:
             while len(batches) < self.config.accumulate:
-                batch, position = next(stream)
+                with self.reporter.waiting():
+                    batch, position = next(stream)
                 batches.append(batch)
             self.state.step += 1
             self.state.position = position

@@ -61,10 +61,11 @@ class Window:
         """Mean loss per target token; NaN if every update was skipped."""
         return _token_mean(self._done, lambda report: report.loss)
 
-    def averages(self, seconds: float) -> dict[str, float]:
+    def averages(self, seconds: float, *, waited: float = 0.0) -> dict[str, float]:
         """One number for each training curve; NaN where there is nothing to average.
 
         :param seconds: how long the updates took. The tokens per second are real ones, without padding.
+        :param waited: how much of that went by until their batches had come.
         """
         norms = [report.gradient_norm for report in self._done]
         return {
@@ -77,6 +78,7 @@ class Window:
             "gradient_norm_max": max(norms, default=math.nan),
             "skipped_updates": len(self.reports) - len(self._done),
             "tokens_per_second": self.real_tokens / max(seconds, 1e-9),
+            "data_wait_share": waited / max(seconds, 1e-9),
             "real_token_share": self.real_tokens / sum(report.positions for report in self.reports),
         }
 

@@ -30,7 +30,7 @@ from summarizer.training.schedule import ScheduleConfig, ScheduleKind
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 TRAINING_EXAMPLES = 40
 LAST_STEP = 10  # where patience ends the run
-TIMES = {"tokens_per_second"}  # what may differ between two equal runs
+TIMES = {"tokens_per_second", "data_wait_share"}  # what may differ between two equal runs
 UNFINISHED = (".tmp-*", ".replaced-*", ".writing-*", "*.new")
 KILLED = -signal.SIGKILL
 

@@ -32,7 +32,7 @@ from summarizer.training.schedule import ScheduleConfig, ScheduleKind
 from summarizer.training.step import StepReport, Updater
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-TIMES = {"tokens_per_second"}  # what may differ between two equal runs
+TIMES = {"tokens_per_second", "data_wait_share"}  # what may differ between two equal runs
 
 ConfigMaker = Callable[..., TrainConfig]
 

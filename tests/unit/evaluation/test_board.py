@@ -53,7 +53,7 @@ def test_the_layout_shows_what_is_written(tmp_path: Path, evaluation: Evaluation
     pointer = {"p_gen": 0.5, "copy_rate": 0.5, "coverage": 1.0}
     board.validation(1, Validation({"loss": 1.0, "accuracy": 0.5, **metrics, **pointer}))
     averages = "loss nll accuracy learning_rate gradient_norm gradient_norm_max skipped_updates tokens_per_second"
-    board.train(1, dict.fromkeys([*averages.split(), "real_token_share", *pointer], 1.0))
+    board.train(1, dict.fromkeys([*averages.split(), "real_token_share", "data_wait_share", *pointer], 1.0))
     board.close()
     for split in ("test", "validation"):
         write_board(tmp_path, evaluation, split=split, step=1, samples=0)

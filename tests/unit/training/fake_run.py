@@ -69,6 +69,9 @@ class FakeReporter:
     def paused(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def waiting(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 class Run:
     """A trainer with fakes around it, continuing where ``run_dir`` stands."""

@@ -88,6 +88,25 @@ def test_means_do_not_depend_on_how_tokens_were_split_into_updates() -> None:
     assert averages["learning_rate"] == 0.02
 
 
+def test_the_time_spent_waiting_for_data_is_a_share_of_each_window(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def after(seconds: float) -> None:
+        now[0] += seconds
+
+    with Reporter(tmp_path, max_steps=9, start_step=0, log_every=1) as reporter:
+        reporter._stopwatch = Stopwatch(lambda: now[0])
+        for step, waited in ((1, 1.0), (2, 3.0)):
+            with reporter.waiting():
+                after(waited)
+            after(4.0 - waited)
+            reporter.step(report(step))
+            with reporter.paused():  # which is no time of the training's
+                after(100.0)
+    shares = {step: record["data_wait_share"] for step, record in records(tmp_path, "train").items()}
+    assert shares == {1: pytest.approx(1 / 4), 2: pytest.approx(3 / 4)}
+
+
 def test_a_skipped_update_is_counted_and_spoils_no_mean() -> None:
     window = Window()
     window.add(report(1))
