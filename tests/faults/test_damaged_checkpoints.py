@@ -91,7 +91,7 @@ def test_the_checkpoint_of_another_run_is_skipped(copied: Run, stranger: Run, wh
     assert Summarizer.from_run(copied.folder, checkpoint="last").step == BEFORE, "whoever summarizes uses the same one"
     with pytest.raises(CheckpointError, match="is of another run"):
         Summarizer.from_run(copied.folder, checkpoint=str(NEWEST))
-    assert_goes_on_from_the_one_before(copied, whole, told="is of another run (seed was 2 and is 1)")
+    assert_goes_on_from_the_one_before(copied, whole, told="is of another run (seed was 2 and is 34)")
 
 
 def test_a_checkpoint_under_the_name_of_another_step_is_skipped(copied: Run, whole: Run) -> None:
