@@ -18,6 +18,7 @@ from typing import ParamSpec, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -50,16 +51,12 @@ class Processes:
     """All of a run, and which of them this one is. Each method must be called by all, in the same order.
 
     :param rank: of this process, from 0. That of the main one, which alone writes and reports, is 0.
-    :param group: PyTorch's, that the processes exchange through.
     """
 
-    def __init__(
-        self, rank: int = 0, size: int = 1, local_rank: int = 0, group: dist.ProcessGroup | None = None
-    ) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
         self.rank = rank
         self.size = size
         self.local_rank = local_rank  # among those of its machine
-        self._group = group
 
     @property
     def is_main(self) -> bool:
@@ -81,7 +78,7 @@ class Processes:
         if self.size == 1:
             return [value]
         values: list[T | None] = [None] * self.size
-        dist.all_gather_object(values, value, group=self._group)
+        dist.all_gather_object(values, value)
         return values  # type: ignore[return-value]
 
     def from_main(self, value: T) -> T:
@@ -93,7 +90,7 @@ class Processes:
         """The sums over all processes, elementwise; the same to the last bit for each of them."""
         if self.size > 1:
             values = values.clone()
-            dist.all_reduce(values, group=self._group)
+            dist.all_reduce(values)
         return values
 
     @_noticing_loss
@@ -101,7 +98,7 @@ class Processes:
         if self.size == 1:
             return number
         value = torch.tensor(int(number))
-        dist.all_reduce(value, dist.ReduceOp.MAX, group=self._group)
+        dist.all_reduce(value, dist.ReduceOp.MAX)
         return int(value)
 
     @_noticing_loss
@@ -111,7 +108,7 @@ class Processes:
             return
         for bucket in _buckets([each.grad for each in parameters if each.grad is not None]):
             together = torch.cat([gradient.flatten() for gradient in bucket])
-            dist.all_reduce(together, group=self._group)
+            dist.all_reduce(together)
             totals = torch.split(together, [each.numel() for each in bucket])
             for gradient, total in zip(bucket, totals, strict=True):
                 gradient.copy_(total.view_as(gradient))
@@ -150,9 +147,10 @@ def joined() -> Iterator[Processes]:
 @_noticing_loss
 def _meet() -> Processes:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE_TO_MEET)
-    group = dist.new_group(timeout=_PATIENCE)
-    processes = Processes(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")), group)
+    processes = Processes(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
     processes.exchange(None)  # nobody leaves before all are here, or the others would wait for it
+    # Not a second group with more patience: its members miss each other once torchrun has restarted them.
+    _set_pg_timeout(_PATIENCE, dist.group.WORLD)
     return processes
 
 

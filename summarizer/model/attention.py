@@ -67,6 +67,7 @@ class MultiHeadAttention(nn.Module):
         """
         if query_BTD is not source_BSD or not self.training:
             return self.attend(query_BTD, self.keys_values(source_BSD), mask_BTS=mask_BTS, causal=causal)
+        # The training of self-attention: one large product instead of three, and as many fewer copies in low precision.
         query_BTX, key_BTX, value_BTX = _projected_at_once(query_BTD, (self.query, self.key, self.value))
         keys_values = self._as_keys_values(key_BTX, value_BTX, 0)
         bias_HTS = self.positions.bias(0, query_BTD.shape[1], query_BTD.shape[1])

@@ -49,7 +49,10 @@ BAD: dict[str, tuple[bytes | dict[str, Any], str]] = {
     "no summaries": ({"summaries": 0}, "summaries must be a whole number from 1"),
     "too many summaries": ({"summaries": 17}, "from 1 to 16"),
     "a list of settings": ({"decoding": []}, "decoding must be a JSON object"),
-    "an unknown setting": ({"decoding": {"beams": 3}}, "decoding.beams is not a setting; the settings are beam_size"),
+    "an unknown setting": (
+        {"decoding": {"beams": 3}},
+        "decoding.beams is not a setting; the settings are beam_groups, beam_size",
+    ),
     "a setting for many documents": ({"decoding": {"max_batch_tokens": 1}}, "decoding.max_batch_tokens is not"),
     "a word for a number": ({"decoding": {"beam_size": "4"}}, "decoding.beam_size must be a number"),
     "a fraction": ({"decoding": {"beam_size": 1.5}}, "decoding.beam_size (1.5) must be a whole number"),
