@@ -9,8 +9,8 @@ from itertools import islice, pairwise
 
 from summarizer.errors import UserError
 from summarizer.evaluation.rouge import References, common_count, precision_recall_f1
-from summarizer.evaluation.sentences import sentences_of, split_sentences
 from summarizer.evaluation.words import ENGLISH, words_of
+from summarizer.sentences import sentences_of, split_sentences
 
 
 def lead(document: str, num_sentences: int = 3) -> str:

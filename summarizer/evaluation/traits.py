@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from summarizer.evaluation.sentences import split_sentences
 from summarizer.evaluation.words import unicode_words
+from summarizer.sentences import split_sentences
 
 # What is measured, in the order of tables -> what it is called there. Shares lie between 0 and 1.
 TRAITS = {
