@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fake_engine import FakeEngine
 from webdriver import Browser, missing_programs
+
+from summarizer.demo.server import DemoServer
 
 HERE = Path(__file__).parent
 
@@ -36,3 +39,26 @@ def browser(chromium: Browser) -> Iterator[Browser]:
     chromium.complaints()
     yield chromium
     assert chromium.complaints() == []
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine("first run")
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., None]]:
+    """Serves these engines, and opens their page."""
+    servers: list[DemoServer] = []
+
+    def make(*engines: FakeEngine, text: str = "") -> None:
+        server = DemoServer(engines, text=text)
+        server.start()
+        servers.append(server)
+        browser.open(server.address)
+        browser.wait(lambda: browser.find("#runs").text)
+
+    yield make
+    browser.open("about:blank")
+    for server in servers:
+        server.stop()

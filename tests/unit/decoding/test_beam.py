@@ -1,115 +1,18 @@
 """Beam search over hand-made next-token functions, against brute force and a plain search."""
 
 import itertools
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from random_language import END, SPECIAL, START, Follower, Prefix, RandomLanguage, assert_same, hypothesis, search
 from torch import Tensor
 
 from summarizer.decoding.beam import _most_probable, beam_search
 from summarizer.decoding.config import DecodingConfig
-from summarizer.decoding.search import Draft, Hypothesis, SpecialIds
-
-START, END = 0, 1
-SPECIAL = SpecialIds(start=START, end=END, never=(START,))
-Prefix = tuple[int, ...]
-
-
-class RandomLanguage:
-    """Logits depend on the document and on every token before: a wrong history gives wrong probabilities.
-
-    So do the charges that, unless they are 0, come on top of each step's log-probabilities.
-    """
-
-    def __init__(self, seed: int, vocab_size: int, scale: float = 2.0, charges: float = 0.0) -> None:
-        self.vocab_size = vocab_size
-        self.charges = charges
-        self._seed = seed
-        self._scale = scale
-        self.log_probabilities = lru_cache(maxsize=None)(self._log_probabilities)
-
-    def logits(self, document: int, prefix: Prefix) -> Tensor:
-        generator = np.random.default_rng([self._seed, document, len(prefix), *prefix])
-        logits = torch.from_numpy(generator.normal(0, self._scale, self.vocab_size)).float()
-        logits[END] += document % 3 - 1  # documents that end early, and late
-        return logits
-
-    def charge(self, document: int, prefix: Prefix) -> float:
-        return self.charges * float(np.random.default_rng([self._seed, document, len(prefix), *prefix, 1]).random())
-
-    def _log_probabilities(self, document: int, prefix: Prefix) -> list[float]:
-        charge = self.charge(document, prefix)
-        return [float(value) - charge for value in self.logits(document, prefix).log_softmax(-1)]
-
-
-class Follower:
-    """The stateful side of a next-token function, as a cache is: it knows only what it was told."""
-
-    def __init__(self, language: RandomLanguage, documents: list[int], num_beams: int) -> None:
-        self._language = language
-        self._documents = documents
-        self._histories: list[list[Prefix]] = [[()] * num_beams for _ in documents]
-        self.calls: list[int] = []  # documents in each call
-
-    def __call__(self, token_BW: Tensor, step: int) -> Tensor:
-        assert token_BW.shape == (len(self._documents), len(self._histories[0]))
-        assert all(len(prefix) == step for beams in self._histories for prefix in beams)
-        self.calls.append(len(self._documents))
-        self._histories = [
-            [(*prefix, token) for prefix, token in zip(beams, tokens, strict=True)]
-            for beams, tokens in zip(self._histories, token_BW.tolist(), strict=True)
-        ]
-        assert all(prefix[0] == START for beams in self._histories for prefix in beams)
-        rows = [
-            torch.stack([self._language.logits(document, prefix[1:]) for prefix in beams])
-            for document, beams in zip(self._documents, self._histories, strict=True)
-        ]
-        return torch.stack(rows)
-
-    def penalty(self) -> Tensor | None:
-        if not self._language.charges:
-            return None
-        rows = zip(self._documents, self._histories, strict=True)
-        return torch.tensor([[self._language.charge(row, prefix[1:]) for prefix in beams] for row, beams in rows])
-
-    def reorder(self, parent_BW: Tensor) -> None:
-        rows = zip(self._histories, parent_BW.tolist(), strict=True)
-        self._histories = [[beams[parent] for parent in parents] for beams, parents in rows]
-
-    def keep(self, documents_B: Tensor) -> None:
-        self._documents = [self._documents[row] for row in documents_B.tolist()]
-        self._histories = [self._histories[row] for row in documents_B.tolist()]
-
-
-def search(
-    language: RandomLanguage, documents: list[int], config: DecodingConfig, **more: Any
-) -> list[list[Hypothesis]]:
-    return beam_search(
-        Follower(language, documents, config.beam_size),
-        num_documents=len(documents),
-        config=config,
-        special=SPECIAL,
-        device=torch.device("cpu"),
-        **more,
-    )
-
-
-def assert_same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
-    assert [hypothesis.ids for hypothesis in found] == [hypothesis.ids for hypothesis in expected]
-    for one, other in zip(found, expected, strict=True):
-        assert one.score == pytest.approx(other.score, rel=1e-5)
-        assert one.log_probability == pytest.approx(other.log_probability, rel=1e-5)
-
-
-def hypothesis(tokens: Prefix, log_probability: float, penalty: float) -> Hypothesis:
-    ids = [token for token in tokens if token != END]
-    return Hypothesis(ids, log_probability / len(tokens) ** penalty, log_probability, tokens[-1] == END)
+from summarizer.decoding.search import Draft, Hypothesis
 
 
 def every_sequence(vocab_size: int, config: DecodingConfig) -> Iterator[Prefix]:
@@ -193,102 +96,6 @@ def test_stopping_early_loses_nothing(beam_size: int, penalty: float, charges: f
         language = RandomLanguage(seed, vocab_size=6, charges=charges)
         for document, found in zip(documents, search(language, documents, config), strict=True):
             assert_same(found, plain_search(language, document, config))
-
-
-def patient_search(language: RandomLanguage, document: int, config: DecodingConfig) -> list[Hypothesis]:
-    """Stops at patience * beam_size ends, and then takes the best of those."""
-    live: list[tuple[Prefix, float]] = [((), 0.0)]
-    finished: list[Hypothesis] = []
-    for _ in range(config.max_tokens):
-        candidates = continuations(language, document, live)
-        finished += [
-            hypothesis(tokens, total, config.length_penalty)
-            for tokens, total in candidates[: config.beam_size]
-            if tokens[-1] == END
-        ]
-        if len(finished) >= config.patience * config.beam_size:
-            return sorted(finished, key=lambda one: -one.score)[: config.beam_size]
-        live = [candidate for candidate in candidates if candidate[0][-1] != END][: config.beam_size]
-    finished += [hypothesis(tokens, total, config.length_penalty) for tokens, total in live]
-    return sorted(finished, key=lambda one: -one.score)[: config.beam_size]
-
-
-def continuations(
-    language: RandomLanguage, document: int, live: list[tuple[Prefix, float]], penalty: Counter[int] | None = None
-) -> list[tuple[Prefix, float]]:
-    """Of the live hypotheses, best first, each token less its penalty."""
-    found = [
-        ((*prefix, token), total + language.log_probabilities(document, prefix)[token])
-        for prefix, total in live
-        for token in range(language.vocab_size)
-        if token != START
-    ]
-    charged = {} if penalty is None else penalty
-    return sorted(found, key=lambda candidate: charged.get(candidate[0][-1], 0) - candidate[1])
-
-
-@pytest.mark.parametrize("patience", [0.5, 1.0, 1.3, 3.0])
-def test_a_patient_search_stops_after_so_many_ends(patience: float) -> None:
-    config = DecodingConfig(
-        beam_size=3, patience=patience, early_stop=True, length_penalty=1.0, max_tokens=9, no_repeat_ngram_size=0
-    )
-    documents = list(range(12))
-    for seed in range(3):
-        language = RandomLanguage(seed, vocab_size=6)
-        for document, found in zip(documents, search(language, documents, config), strict=True):
-            assert_same(found, patient_search(language, document, config))
-
-
-def diverse_search(language: RandomLanguage, document: int, config: DecodingConfig) -> list[Hypothesis]:
-    """Group after group at each step, in its plainest form."""
-    width = config.beam_size // config.beam_groups
-    live: list[list[tuple[Prefix, float]]] = [[((), 0.0)] for _ in range(config.beam_groups)]
-    finished: list[list[Hypothesis]] = [[] for _ in live]
-    for _ in range(config.max_tokens):
-        taken: Counter[int] = Counter()
-        for group in range(config.beam_groups):
-            penalty = Counter({token: config.diversity_penalty * count for token, count in taken.items()})
-            candidates = continuations(language, document, live[group], penalty)
-            taken.update(tokens[-1] for tokens, _ in candidates[:width])
-            finished[group] += [
-                hypothesis(tokens, total, config.length_penalty)
-                for tokens, total in candidates[:width]
-                if tokens[-1] == END
-            ]
-            live[group] = [candidate for candidate in candidates if candidate[0][-1] != END][:width]
-    for group in range(config.beam_groups):
-        finished[group] += [hypothesis(tokens, total, config.length_penalty) for tokens, total in live[group]]
-    best = [one for own in finished for one in sorted(own, key=lambda one: -one.score)[:width]]
-    return sorted({(*one.ids, one.ended): one for one in best}.values(), key=lambda one: -one.score)
-
-
-@pytest.mark.parametrize(("beam_size", "groups"), [(2, 2), (4, 2), (6, 3)])
-@pytest.mark.parametrize("diversity", [0.0, 0.7, 50.0])
-def test_groups_of_beams_choose_apart_as_in_the_plainest_search(beam_size: int, groups: int, diversity: float) -> None:
-    config = DecodingConfig(
-        beam_size=beam_size, beam_groups=groups, diversity_penalty=diversity, max_tokens=7, no_repeat_ngram_size=0
-    )
-    documents = list(range(8))
-    # With a beam of one a group is greedy and ends early: the plain search would go on.
-    for seed in range(2) if beam_size > groups else ():
-        language = RandomLanguage(seed, vocab_size=6)
-        together = search(language, documents, config)
-        for document, found in zip(documents, together, strict=True):
-            assert_same(found, diverse_search(language, document, config))
-            assert [one.ids for one in found] == [one.ids for one in search(language, [document], config)[0]]
-    language = RandomLanguage(1, vocab_size=6)
-    first_tokens = [{one.ids[0] if one.ids else END for one in found} for found in search(language, documents, config)]
-    if diversity == 50.0 and groups == 2:  # more than any two tokens differ by, and of those there are enough
-        assert all(len(tokens) >= groups for tokens in first_tokens)
-
-
-def test_groups_that_choose_alike_find_what_one_of_them_finds() -> None:
-    language, documents = RandomLanguage(4, vocab_size=6), list(range(6))
-    config = DecodingConfig(
-        beam_size=4, beam_groups=2, diversity_penalty=0.0, max_tokens=7, no_repeat_ngram_size=0, early_stop=True
-    )
-    single = search(language, documents, replace(config, beam_size=2, beam_groups=1))
-    assert search(language, documents, config) == single
 
 
 @pytest.mark.parametrize("min_tokens", [0, 3])
