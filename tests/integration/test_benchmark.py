@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.conftest import Command
 
+pytestmark = pytest.mark.slow  # each of them trains, decodes or encodes for a while
+
 QUICK = [
     "model=tiny",
     "vocab_size=50",

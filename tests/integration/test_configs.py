@@ -71,6 +71,7 @@ def test_every_folder_of_configs_is_a_group_of_the_training_command() -> None:
     assert sorted(path.stem for path in CONFIGS.glob("*.yaml")) == sorted(GROUPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "choice"), CHOICES)
 def test_every_option_of_every_group_composes_into_a_valid_config(command: str, choice: str) -> None:
     assert isinstance(composed(command, choice, *REQUIRED.get(choice, [])), SCHEMAS[command])

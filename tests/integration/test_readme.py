@@ -61,6 +61,7 @@ def test_the_readme_shows_commands() -> None:
     assert {shown.script for shown in shown_commands()} >= {"train", "evaluate", "generate"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [shown for shown in shown_commands() if "--help" not in shown.arguments], ids=str)
 def test_each_command_shown_is_accepted(shown: Shown, accepted: Callable[..., Any]) -> None:
     """Its settings exist, compose and are valid; whether the data is there only running it can tell."""
