@@ -21,6 +21,7 @@ from summarizer.benchmark.peers import (
 from summarizer.benchmark.workload import TrainingWorkload, news_batches, planned_batches
 from summarizer.data.batch import Batch
 from summarizer.model.config import TransformerConfig
+from summarizer.model.flops import Amounts, update_flops
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Runtime, seed_step
 from summarizer.training.optimizer import OptimizerConfig, build_optimizer
@@ -51,7 +52,7 @@ def training_contest(
         unit="real tokens",
         amount=_real_tokens(batches),
         contenders=contenders,
-        flops=sum(model_flops(config, vocab_size, batch) for batch in batches),
+        flops=sum(_flops(config, vocab_size, batch) for batch in batches),
         measures_memory=True,
     )
 
@@ -64,22 +65,9 @@ def _padding(batches: Sequence[Batch]) -> float:
     return 1 - _real_tokens(batches) / sum(batch.num_positions for batch in batches)
 
 
-def model_flops(config: TransformerConfig, vocab_size: int, batch: Batch) -> float:
-    """Operations that an update of ``batch`` needs, whatever the implementation: of real tokens, without padding.
-
-    A multiply-add is two; backward takes twice the forward (Chowdhery et al. 2022, appendix B). For the standard
-    mechanisms: projections, feed-forward networks, scores and mixtures, and the vocabulary.
-    """
-    width, feed_forward = config.width, config.feed_forward_size
-    sources = batch.source_lengths_B.double()
-    targets = batch.target_lengths_B.double()
-    encoder_layer = 4 * width**2 + 2 * width * feed_forward
-    decoder_layer = 6 * width**2 + 2 * width * feed_forward  # its keys and values of the source come next
-    of_sources = config.encoder_layers * encoder_layer + config.decoder_layers * 2 * width**2
-    of_targets = config.decoder_layers * decoder_layer + vocab_size * width
-    pairs = config.encoder_layers * sources**2 + config.decoder_layers * (targets**2 / 2 + targets * sources)
-    multiply_adds = of_sources * sources + of_targets * targets + 2 * width * pairs
-    return 3 * 2 * float(multiply_adds.sum())
+def _flops(config: TransformerConfig, vocab_size: int, batch: Batch) -> int:
+    """Of real tokens: what an update needs, whatever the implementation."""
+    return update_flops(config, vocab_size, Amounts.of(batch.source_lengths_B, batch.target_lengths_B))
 
 
 def _our_update(config: TransformerConfig, vocab_size: int, runtime: Runtime, seed: int) -> Callable[[Batch], object]:

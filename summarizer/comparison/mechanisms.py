@@ -52,17 +52,23 @@ def parse_mechanism(name: str) -> Mechanism:
     )
 
 
+def attention_shape(*, width: int, num_heads: int) -> AttentionShape:
+    """That of every attention here: the width shared out among the heads."""
+    head = width // num_heads
+    return AttentionShape(num_heads=num_heads, kv_heads=num_heads, key_dim=head, value_dim=head)
+
+
 class CausalAttention(nn.Module):
     """Multi-head self-attention to what came before. Sinusoidal positions are not in it but in the embeddings."""
 
     def __init__(self, *, width: int, num_heads: int, score: ScoreKind, positions: PositionKind) -> None:
         super().__init__()
-        key_dim = width // num_heads
+        shape = attention_shape(width=width, num_heads=num_heads)
         self.attention = MultiHeadAttention(
             width=width,
-            shape=AttentionShape(num_heads=num_heads, kv_heads=num_heads, key_dim=key_dim, value_dim=key_dim),
-            score=build_score(score, num_heads=num_heads, key_dim=key_dim),
-            positions=attention_positions(positions, num_heads=num_heads, key_dim=key_dim, causal=True),
+            shape=shape,
+            score=build_score(score, num_heads=num_heads, key_dim=shape.key_dim),
+            positions=attention_positions(positions, num_heads=num_heads, key_dim=shape.key_dim, causal=True),
             dropout=0.0,
         )
 
