@@ -64,6 +64,10 @@ class RuntimeConfig:
     compile: bool = False
     """Whether torch.compile translates the model: some minutes at the start, then faster steps on a GPU."""
 
+    flash_attention: bool = True
+    """Whether a GPU may attend with PyTorch's flash kernels, which keep no scores and, cut to segments, need no mask.
+    Its other kernels give the same, more slowly."""
+
     deterministic: bool = False
     """Whether a GPU repeats a run bit for bit, at the price of some speed. A CPU always does."""
 
@@ -121,7 +125,7 @@ def set_up(config: RuntimeConfig, local_rank: int = 0) -> Runtime:
     if device.type == "cuda":
         torch.cuda.set_device(local_rank)
         torch.set_float32_matmul_precision("high")  # TF32: 10 bits of mantissa, for what autocast leaves in fp32
-        _set_cuda_determinism(config.deterministic)
+        _set_cuda_switches(config)
     return Runtime(device, precision)
 
 
@@ -207,11 +211,15 @@ def _refuse_int8() -> None:
     raise UserError("runtime.precision (int8) must run on a CPU; set runtime.device=cpu, or use bf16 on a CUDA device")
 
 
-def _set_cuda_determinism(deterministic: bool) -> None:
+def _set_cuda_switches(config: RuntimeConfig) -> None:
+    deterministic = config.deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    # A warning and no more: sums that only sampling and the coverage loss take have no deterministic kernel.
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
-    # The backward passes of these two attention kernels add in any order; the remaining kernels do not.
+    # Where there is no more than a warning, the backward passes of these kernels add in any order. What remains are
+    # plain matrix products.
+    torch.backends.cuda.enable_flash_sdp(config.flash_attention and not deterministic)
     torch.backends.cuda.enable_mem_efficient_sdp(not deterministic)
     torch.backends.cuda.enable_cudnn_sdp(not deterministic)
 

@@ -19,7 +19,7 @@ settings.load_profile("summarizer")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if "gpu" in item.keywords and not torch.cuda.is_available():
+    if item.get_closest_marker("gpu") is not None and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
 
 

@@ -22,6 +22,7 @@ from summarizer.decoding.search import Draft, Hypothesis, Observer, SpecialIds
 from summarizer.errors import UserError
 from summarizer.model.masks import length_mask
 from summarizer.model.mode import evaluating
+from summarizer.model.segments import segments_of
 from summarizer.model.transformer import Transformer
 from summarizer.tokenizer import END_ID, PAD_ID, START_ID, UNK_ID, Tokenizer
 
@@ -212,10 +213,11 @@ class Generator:
     ) -> list[list[Hypothesis]]:
         """The hypotheses of each document of one batch."""
         source_BS = pad_sequence([torch.tensor(source) for source in sources], batch_first=True, padding_value=PAD_ID)
-        lengths_B = torch.tensor([len(source) for source in sources])
-        source_mask_BS = length_mask(lengths_B, source_BS.shape[1]).to(self._device)
+        lengths_B = torch.tensor([len(source) for source in sources]).to(self._device)
+        source_mask_BS = length_mask(lengths_B, source_BS.shape[1])
         source_BS = source_BS.to(self._device)
-        encoder_output_BSD = self._model.encode(source_BS, source_mask_BS)
+        segments = segments_of(lengths_B, source_BS.shape[1])
+        encoder_output_BSD = self._model.encode(source_BS, source_mask_BS, segments)
         cache = self._model.start_cache(
             source_BS,
             encoder_output_BSD,

@@ -1,7 +1,7 @@
 """Attention over several heads: queries, keys and values in, mixed values out (Vaswani et al. 2017).
 
 How much a query cares for a key is up to a score function, to which positions may add. Dot products run on PyTorch's
-fused kernel; the explicit path, which others take, gives the same numbers and the weights too.
+fused kernels; the explicit path, which others take, gives the same numbers and the weights too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from summarizer.model.config import AttentionShape
 from summarizer.model.masks import causal_mask
 from summarizer.model.positions import AttentionPositions
 from summarizer.model.scoring import DotProductScore, ScoreFunction
+from summarizer.model.segments import Segments, attend_by_segments, can_attend_by_segments
 
 
 class KeysValues(NamedTuple):
@@ -58,20 +59,29 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(shape.num_heads * shape.value_dim, width)
 
     def forward(
-        self, query_BTD: Tensor, source_BSD: Tensor, *, mask_BTS: Tensor | None = None, causal: bool = False
+        self,
+        query_BTD: Tensor,
+        source_BSD: Tensor,
+        *,
+        mask_BTS: Tensor | None = None,
+        causal: bool = False,
+        segments: Segments | None = None,
     ) -> Tensor:
         """Let every query attend to ``source_BSD``.
 
         :param mask_BTS: bool, True where a query may attend; any shape that broadcasts to (B, T, S).
         :param causal: the queries are the source, and none may look ahead. Excludes ``mask_BTS``.
+        :param segments: what ``mask_BTS`` says of real positions, for a faster kernel where it does. Queries that are
+            padding get something else from it.
         """
         if query_BTD is not source_BSD or not self.training:
-            return self.attend(query_BTD, self.keys_values(source_BSD), mask_BTS=mask_BTS, causal=causal)
+            keys_values = self.keys_values(source_BSD)
+            return self.attend(query_BTD, keys_values, mask_BTS=mask_BTS, causal=causal, segments=segments)
         # The training of self-attention: one large product instead of three, and as many fewer copies in low precision.
         query_BTX, key_BTX, value_BTX = _projected_at_once(query_BTD, (self.query, self.key, self.value))
         keys_values = self._as_keys_values(key_BTX, value_BTX, 0)
         bias_HTS = self.positions.bias(0, query_BTD.shape[1], query_BTD.shape[1])
-        return self._mix(self._as_queries(query_BTX, 0), keys_values, mask_BTS, causal, bias_HTS)
+        return self._mix(self._as_queries(query_BTX, 0), keys_values, mask_BTS, causal, bias_HTS, segments)
 
     def keys_values(self, source_BSD: Tensor, *, start: int = 0) -> KeysValues:
         """Of a source whose first token stands at position ``start``."""
@@ -84,10 +94,11 @@ class MultiHeadAttention(nn.Module):
         *,
         mask_BTS: Tensor | None = None,
         causal: bool = False,
+        segments: Segments | None = None,
     ) -> Tensor:
         """The rest of :meth:`forward`, for keys and values that are at hand: output_BTD."""
         bias_HTS = self.positions.bias(0, query_BTD.shape[1], keys_values.key_BGSK.shape[2])
-        return self._mix(self._queries(query_BTD), keys_values, mask_BTS, causal, bias_HTS)
+        return self._mix(self._queries(query_BTD), keys_values, mask_BTS, causal, bias_HTS, segments)
 
     def attend_to_histories(
         self, query_BWD: Tensor, history: KeysValues, *, step: int, mask_BWS: Tensor | None
@@ -112,10 +123,13 @@ class MultiHeadAttention(nn.Module):
         mask_BTS: Tensor | None,
         causal: bool,
         bias_HTS: Tensor | None,
+        segments: Segments | None = None,
     ) -> Tensor:
         """output_BTD."""
         if isinstance(self.score, DotProductScore):
-            mixed_BHTU = self._attend_fused(self.score, query_BHTK, keys_values, mask_BTS, causal, bias_HTS)
+            if bias_HTS is not None or (self.training and self.dropout):
+                segments = None  # whose kernel knows neither
+            mixed_BHTU = self._attend_fused(self.score, query_BHTK, keys_values, mask_BTS, causal, bias_HTS, segments)
         else:
             weights_BHTS = self._share_out(query_BHTK, keys_values.key_BGSK, mask_BTS, causal, bias_HTS)
             weights_BHTS = F.dropout(weights_BHTS, self.dropout, self.training)
@@ -126,9 +140,18 @@ class MultiHeadAttention(nn.Module):
         return output_BTD
 
     def weights(
-        self, query_BTD: Tensor, source_BSD: Tensor, *, mask_BTS: Tensor | None = None, causal: bool = False
+        self,
+        query_BTD: Tensor,
+        source_BSD: Tensor,
+        *,
+        mask_BTS: Tensor | None = None,
+        causal: bool = False,
+        segments: Segments | None = None,
     ) -> Tensor:
-        """weights_BHTS: how each query shares its attention out. Rows sum to one, or to zero if all is masked."""
+        """weights_BHTS: how each query shares its attention out. Rows sum to one, or to zero if all is masked.
+
+        Takes what :meth:`forward` takes; the mask says all.
+        """
         key_BGSK = self.keys_values(source_BSD).key_BGSK
         bias_HTS = self.positions.bias(0, query_BTD.shape[1], source_BSD.shape[1])
         return self._share_out(self._queries(query_BTD), key_BGSK, mask_BTS, causal, bias_HTS)
@@ -151,9 +174,13 @@ class MultiHeadAttention(nn.Module):
         mask_BTS: Tensor | None,
         causal: bool,
         bias_HTS: Tensor | None,
+        segments: Segments | None,
     ) -> Tensor:
         """mixed_BHTU without the weights."""
         key_BGSK, value_BGSU = keys_values
+        if segments is not None and can_attend_by_segments(query_BHTK, key_BGSK, value_BGSU):
+            key_BHSK, value_BHSU = self._for_every_head(key_BGSK), self._for_every_head(value_BGSU)
+            return attend_by_segments(score.transform(query_BHTK), key_BHSK, value_BHSU, segments, scale=score.scale)
         mask = None if mask_BTS is None else mask_BTS.unsqueeze(-3)
         if bias_HTS is not None:
             allowed = causal_mask(key_BGSK.shape[-2], bias_HTS.device) if causal else mask

@@ -11,6 +11,7 @@ from summarizer.model.feed_forward import build_feed_forward
 from summarizer.model.positions import attention_positions, layer_positions
 from summarizer.model.residual import build_norm, build_residual
 from summarizer.model.scoring import build_score
+from summarizer.model.segments import Segments
 
 
 class EncoderLayer(nn.Module):
@@ -27,9 +28,11 @@ class EncoderLayer(nn.Module):
         )
         self.residual = build_residual(config.norm_placement, config.dropout)
 
-    def forward(self, hidden_BSD: Tensor, source_mask_BS: Tensor | None) -> Tensor:
+    def forward(self, hidden_BSD: Tensor, source_mask_BS: Tensor | None, segments: Segments | None = None) -> Tensor:
         def attend(input_BSD: Tensor) -> Tensor:
-            output_BSD: Tensor = self.attention(input_BSD, input_BSD, mask_BTS=_for_every_query(source_mask_BS))
+            output_BSD: Tensor = self.attention(
+                input_BSD, input_BSD, mask_BTS=_for_every_query(source_mask_BS), segments=segments
+            )
             return output_BSD
 
         hidden_BSD = self.positions.added_to(hidden_BSD, 0, hidden_BSD.shape[1])
@@ -54,8 +57,17 @@ class DecoderLayer(nn.Module):
         )
         self.residual = build_residual(config.norm_placement, config.dropout)
 
-    def forward(self, hidden_BTD: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor | None) -> Tensor:
-        """All target positions at once. Padding is at the end, so causality alone hides it from real tokens."""
+    def forward(
+        self,
+        hidden_BTD: Tensor,
+        encoder_output_BSD: Tensor,
+        source_mask_BS: Tensor | None,
+        segments: Segments | None = None,
+    ) -> Tensor:
+        """All target positions at once. Padding is at the end, so causality alone hides it from real tokens.
+
+        :param segments: of the target positions and the real ones of the source.
+        """
 
         def attend_to_target(input_BTD: Tensor) -> Tensor:
             output_BTD: Tensor = self.self_attention(input_BTD, input_BTD, causal=True)
@@ -63,7 +75,7 @@ class DecoderLayer(nn.Module):
 
         def attend_to_source(input_BTD: Tensor) -> Tensor:
             output_BTD: Tensor = self.cross_attention(
-                input_BTD, encoder_output_BSD, mask_BTS=_for_every_query(source_mask_BS)
+                input_BTD, encoder_output_BSD, mask_BTS=_for_every_query(source_mask_BS), segments=segments
             )
             return output_BTD
 

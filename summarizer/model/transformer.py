@@ -16,6 +16,7 @@ from summarizer.model.pointer import Copying, DistinctTokens, Pointer, mixed_log
 from summarizer.model.positions import embedding_positions
 from summarizer.model.residual import build_stack_norm
 from summarizer.model.scoring import build_score
+from summarizer.model.segments import Segments
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -31,7 +32,7 @@ class Transformer(nn.Module):
     """Vaswani et al. 2017; by default with the normalisation before each sub-layer (Xiong et al. 2020).
 
     Masks are bool, True = may attend; None where nothing is padding. Ids of padding may be anything: no real position
-    ever sees them.
+    ever sees them. :func:`segments_of` source lengths may be given beside a mask that says the same, for speed.
     """
 
     def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
@@ -74,27 +75,38 @@ class Transformer(nn.Module):
             for name, parameter in parameters.items():
                 parameter.copy_(weights[name])
 
-    def forward(self, source_BS: Tensor, source_mask_BS: Tensor | None, decoder_input_BT: Tensor) -> DecoderOutput:
+    def forward(
+        self,
+        source_BS: Tensor,
+        source_mask_BS: Tensor | None,
+        decoder_input_BT: Tensor,
+        segments: Segments | None = None,
+    ) -> DecoderOutput:
         """All target positions at once."""
-        encoder_output_BSD = self.encode(source_BS, source_mask_BS)
-        return self.decode(decoder_input_BT, encoder_output_BSD, source_mask_BS)
+        encoder_output_BSD = self.encode(source_BS, source_mask_BS, segments)
+        return self.decode(decoder_input_BT, encoder_output_BSD, source_mask_BS, segments)
 
-    def encode(self, source_BS: Tensor, source_mask_BS: Tensor | None) -> Tensor:
+    def encode(self, source_BS: Tensor, source_mask_BS: Tensor | None, segments: Segments | None = None) -> Tensor:
         """encoder_output_BSD."""
         hidden_BSD = self._embed(self.source_embedding, source_BS)
         for layer in self.encoder_layers:
-            hidden_BSD = layer(hidden_BSD, source_mask_BS)
+            hidden_BSD = layer(hidden_BSD, source_mask_BS, segments)
         encoder_output_BSD: Tensor = self.encoder_norm(hidden_BSD)
         return encoder_output_BSD
 
     def decode(
-        self, decoder_input_BT: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor | None
+        self,
+        decoder_input_BT: Tensor,
+        encoder_output_BSD: Tensor,
+        source_mask_BS: Tensor | None,
+        segments: Segments | None = None,
     ) -> DecoderOutput:
         """All target positions at once."""
+        crossing = None if segments is None else segments.queried_by(decoder_input_BT.shape[1])
         embedded_BTD = self._embed(self.target_embedding, decoder_input_BT)
         hidden_BTD = embedded_BTD
         for layer in self.decoder_layers:
-            hidden_BTD = layer(hidden_BTD, encoder_output_BSD, source_mask_BS)
+            hidden_BTD = layer(hidden_BTD, encoder_output_BSD, source_mask_BS, crossing)
         hidden_BTD = self.decoder_norm(hidden_BTD)
         if self.pointer is None:
             return DecoderOutput(hidden_BTD, None)

@@ -107,6 +107,7 @@ HARMLESS_CHANGES: dict[str, Any] = {
     "validation.samples": 0,
     "runtime.num_threads": None,
     "runtime.deterministic": True,
+    "runtime.flash_attention": False,
     "data.name": "another name",
     "data.licence": "MIT",
 }

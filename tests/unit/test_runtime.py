@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +46,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A machine with a plain CPU and nothing else; tests add to it."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     give_cpu_bf16(monkeypatch, amx=False, avx512=False)
-    monkeypatch.setattr(runtime, "_set_cuda_determinism", lambda deterministic: None)
+    monkeypatch.setattr(runtime, "_set_cuda_switches", lambda config: None)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
     return monkeypatch
 
@@ -104,6 +106,30 @@ def test_each_process_of_a_machine_gets_a_gpu_of_its_own(machine: pytest.MonkeyP
     assert [set_up(RuntimeConfig(), local_rank).device.index for local_rank in (0, 1)] == taken == [0, 1]
     with pytest.raises(UserError, match=r"runtime.device \(cuda\) .* finds 2: start so many"):
         set_up(RuntimeConfig(), local_rank=2)
+
+
+@pytest.mark.parametrize(
+    ("config", "flash", "others"),
+    [
+        (RuntimeConfig(), True, True),
+        (RuntimeConfig(flash_attention=False), False, True),
+        (RuntimeConfig(deterministic=True), False, False),
+    ],
+)
+def test_a_deterministic_gpu_attends_with_matrix_products_alone(
+    monkeypatch: pytest.MonkeyPatch, config: RuntimeConfig, flash: bool, others: bool
+) -> None:
+    give_cuda(monkeypatch, bf16=True)
+    switches: dict[str, bool] = {}
+    for name in ("flash", "mem_efficient", "cudnn"):
+        monkeypatch.setattr(torch.backends.cuda, f"enable_{name}_sdp", partial(switches.__setitem__, name))
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode, warn_only: None)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that what is set below is undone
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    set_up(config)
+    assert switches == {"flash": flash, "mem_efficient": others, "cudnn": others}
+    assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) is config.deterministic
 
 
 @pytest.mark.parametrize("precision", [Precision.fp32, Precision.bf16, Precision.fp16])

@@ -7,6 +7,7 @@ from operator import attrgetter
 
 import pytest
 import torch
+from segment_loop import segment_loop
 
 from summarizer.decoding.config import DecodingConfig, DecodingMethod, NgramUnit
 from summarizer.decoding.generator import Generator, Summary
@@ -89,6 +90,13 @@ def test_a_summary_depends_on_its_document_alone(make: Make, settings: dict[str,
     assert len(set(together)) > len(DOCUMENTS) // 2
     assert texts(make(**settings, max_batch_tokens=1).generate(DOCUMENTS)) == together
     assert texts(make(**settings, max_batch_tokens=250).generate(DOCUMENTS[::-1]))[::-1] == together
+
+
+def test_documents_cut_to_segments_get_the_same_summaries(make: Make) -> None:
+    masked = make().generate(DOCUMENTS)
+    with segment_loop() as calls:
+        assert texts(make().generate(DOCUMENTS)) == texts(masked)
+    assert calls
 
 
 def test_the_best_of_a_beam_are_its_hypotheses_best_first(make: Make, model: Transformer, tokenizer: Tokenizer) -> None:

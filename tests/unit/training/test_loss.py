@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from segment_loop import segment_loop
 from torch import Tensor, nn
 
 from summarizer.data.batch import Batch
@@ -111,6 +112,24 @@ def test_more_padding_changes_neither_sums_nor_gradients(
     wide_sums, wide_gradient = sums_and_gradient(make_model(**changes), wide)
     assert values(wide_sums) == pytest.approx(values(tight_sums), rel=1e-5)
     torch.testing.assert_close(wide_gradient, tight_gradient)
+
+
+@with_and_without_pointer
+def test_padded_sources_cut_to_segments_give_the_same_loss_and_gradients(
+    make_model: Callable[..., Transformer], make_batch: Callable[..., Batch], changes: dict[str, Any]
+) -> None:
+    model = make_model(**changes).double()
+    for lengths, attentions in ((LENGTHS, 2), ([(7, 3), (7, 6)], 0)):
+        batch = make_batch(lengths)
+        masked = batch_loss(model, batch, label_smoothing=0.1).loss
+        with segment_loop() as calls:
+            cut = batch_loss(model, batch, label_smoothing=0.1).loss
+        assert (
+            len(calls) == attentions
+        )  # to the source, by the encoder and by the decoder; none where it has no padding
+        torch.testing.assert_close(cut, masked, rtol=1e-12, atol=0.0)
+        gradients = [torch.autograd.grad(loss, list(model.parameters())) for loss in (cut, masked)]
+        torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
 
 
 @with_and_without_pointer
