@@ -96,6 +96,11 @@ class Runtime:
     device: torch.device
     precision: Precision  # never auto
 
+    @property
+    def matmul_type(self) -> torch.dtype:
+        """The type of the numbers that matrices are multiplied in while a model is trained."""
+        return _AUTOCAST_TYPES.get(self.precision, torch.float32)
+
     def autocast(self) -> AbstractContextManager[object]:
         """A context for the forward pass, within which matrices are multiplied in ``precision``."""
         if self.precision not in _AUTOCAST_TYPES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from tqdm import tqdm
 
 from summarizer.benchmark.contest import Contest, hold, num_runs
 from summarizer.benchmark.decoding import decoding_contest
-from summarizer.benchmark.machine import matmul_peak
 from summarizer.benchmark.reading import encoding_contest
 from summarizer.benchmark.report import tables, write
 from summarizer.benchmark.scoring import scoring_contest
@@ -21,6 +19,7 @@ from summarizer.commands.preparation import obtain_tokenizer
 from summarizer.config import BenchmarkConfig, Work
 from summarizer.data.sources import open_split
 from summarizer.errors import UserError
+from summarizer.machine import matmul_peak, processor_name
 from summarizer.runtime import Runtime, configure_logging, set_up
 
 logger = logging.getLogger(__name__)
@@ -33,17 +32,17 @@ def benchmark(config: BenchmarkConfig) -> None:
     output = Path(config.output or f"outputs/benchmark/{config.what.value}-{runtime.precision.value}.json")
     if output.is_dir():
         raise UserError(f"output ({output}) is a folder and must be a file: try output={output}/benchmark.json")
-    setup = f"{_machine()}; {runtime.describe()}; PyTorch {torch.__version__}; {config.repeats} rounds, in turn"
+    setup = f"{processor_name()}; {runtime.describe()}; PyTorch {torch.__version__}; {config.repeats} rounds, in turn"
     logger.info("%s", setup)
     with_matrices = config.what is Work.train
-    peaks = {"before": matmul_peak(runtime)} if with_matrices else {}
+    peaks = {"before": matmul_peak(runtime.device, runtime.matmul_type)} if with_matrices else {}
     contest = _contest(config, runtime)
     if config.peers and len(contest.contenders) == 1:
         logger.info('no peer is installed, so none is timed: pip install -e ".[peers]"')
     with tqdm(total=num_runs(contest, config.repeats), desc=config.what.value, unit="run", disable=None) as bar:
         outcome = hold(contest, repeats=config.repeats, device=runtime.device, on_run=bar.update)
     if with_matrices:
-        peaks["after"] = matmul_peak(runtime)
+        peaks["after"] = matmul_peak(runtime.device, runtime.matmul_type)
         setup += f"; largest matrix products at {max(peaks.values()) / 1e9:,.0f} GFLOP/s"
     print(tables([outcome], setup, peaks))
     write(output, [outcome], setup, peaks)
@@ -68,13 +67,3 @@ def _contest(config: BenchmarkConfig, runtime: Runtime) -> Contest:
             tokenizer = obtain_tokenizer(config.tokenizer, split, Path(config.data.cache_dir))
             reopened = partial(open_split, config.data, "train")
             return encoding_contest(reopened, config.data, tokenizer, peers=config.peers)
-
-
-def _machine() -> str:
-    """The processor's name, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -89,6 +89,7 @@ def as_data(report: RunReport, plan: ResumePlan) -> dict[str, Any]:
         and {"step": best.step, "metric": best.metric, "value": best.value if math.isfinite(best.value) else None},
         "validation": {"step": history.validation_step, **history.validation} if history.validation else None,
         "tokens_per_second": history.tokens_per_second,
+        "mfu": history.mfu,
         "seconds_left": report.seconds_left,
         "evaluations": [
             {"name": each.name, "examples": each.examples, "scores": each.scores, "fault": each.fault}
@@ -219,6 +220,8 @@ def _speed(report: RunReport) -> list[str]:
     if history.seconds_per_step is None:
         return []
     line = f"{history.tokens_per_second:,.0f} tokens/s, {history.seconds_per_step:.3g} s an update"
+    if history.mfu is not None:
+        line += f", {history.mfu:.0%} of what matrix products reach"
     left = report.seconds_left
     return [line if left is None else f"{line}: {_duration(left)} left"]
 

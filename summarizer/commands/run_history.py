@@ -32,6 +32,9 @@ class History:
     seconds_per_step: float | None = None
     """Recent medians, validations left out."""
 
+    mfu: float | None = None
+    """Of the machine's matrix products, the share that training reaches; runs of early releases do not tell."""
+
     seconds_per_validation: float = 0.0
     damaged_lines: list[int] = field(default_factory=list)
     """Numbers of the lines that cannot be read; a last one without its end is not among them: a kill leaves that."""
@@ -122,6 +125,9 @@ def _measure_speed(history: History, records: list[_Record]) -> None:
     if steps and speeds:
         history.seconds_per_step = statistics.median(steps[-_RECENT:])
         history.tokens_per_second = statistics.median(speeds[-_RECENT:])
+    utilisations = [record.train["mfu"] for record in records if "mfu" in record.train]
+    if utilisations:
+        history.mfu = statistics.median(utilisations[-_RECENT:])
     if validations:
         history.seconds_per_validation = statistics.median(validations)
 

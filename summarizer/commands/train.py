@@ -30,6 +30,7 @@ from summarizer.parallel import PeerLostError, Processes, joined
 from summarizer.runtime import Runtime, configure_logging, seed_step, set_up
 from summarizer.tokenizer import Tokenizer
 from summarizer.training.config import TrainingConfig
+from summarizer.training.gauge import Gauge
 from summarizer.training.interruption import Interrupted
 from summarizer.training.optimizer import build_optimizer
 from summarizer.training.reporting import Reporter
@@ -96,6 +97,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
     loader = _loader(config, data, runtime, processes)
     validator = _validator(config, model, data, runtime, processes)
     logger.info("%s", start_table(config, run_dir, runtime, data, model, loader, state, processes))
+    gauge = Gauge.measured(runtime, processes)
     updater.rehearse(loader.largest_batch())
     reporter = Reporter(
         run_dir,
@@ -103,6 +105,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
         start_step=state.step,
         validated_step=state.validated_step,
         log_every=config.training.log_every,
+        gauge=gauge,
         is_silent=not processes.is_main,
     )
     with reporter:
@@ -123,7 +126,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
             raise
         best = {f"best_{name}": value for name, value in state.best_metrics.items() if "/" not in name}
         reporter.finish(hyperparameters(config), best)
-    logger.info("%s", end_table(run_dir, state))
+    logger.info("%s", end_table(run_dir, state, reporter.speed()))
 
 
 def _updater(config: TrainConfig, model: Transformer, runtime: Runtime, processes: Processes) -> Updater:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from summarizer.commands.hints import script_command, tensorboard_command
@@ -53,7 +54,8 @@ def start_table(
     return "\n".join([data.report, *(f"{name:<10} {value}" for name, value in rows.items())])
 
 
-def end_table(run_dir: Path, state: TrainerState) -> str:
+def end_table(run_dir: Path, state: TrainerState, speed: Mapping[str, float]) -> str:
+    """:param speed: what :meth:`Reporter.speed` says."""
     lines = [f"stopped early at step {state.step:,}" if state.stopped_early else f"finished step {state.step:,}"]
     if state.best_step is not None:
         metrics = state.best_metrics
@@ -66,6 +68,13 @@ def end_table(run_dir: Path, state: TrainerState) -> str:
             for name in ROUGE_TYPES
             if name in metrics
         ]
+    if speed:
+        tera = speed["tflops_per_second"]
+        rate = f"{tera:.1f} TFLOP/s" if tera >= 1 else f"{1000 * tera:.1f} GFLOP/s"
+        lines.append(
+            f"speed: {speed['tokens_per_second']:,.0f} real tokens/s, {rate}, "
+            f"{speed['mfu']:.0%} of what matrix products reach; at most {speed['peak_memory_gib']:.2f} GiB held"
+        )
     lines += [
         "next:",
         f"  {script_command('evaluate', f'run={run_dir}')}",

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from summarizer.training.board import Board
+from summarizer.training.gauge import Gauge
 from summarizer.training.metrics_log import MetricsLog
 from summarizer.training.progress import Progress
 from summarizer.training.step import StepReport
@@ -31,6 +32,7 @@ class Reporter:
     :param start_step: last finished update of a run that resumes. Reports of later ones are withdrawn.
     :param validated_step: the update whose validation is the last one done; without it, that of ``start_step`` is.
     :param log_every: updates whose averages make one point of the curves.
+    :param gauge: reads the speed by what the machine can do; without one, nothing is said of that.
     :param is_silent: show and write nothing: another process does, of the same run.
     """
 
@@ -42,6 +44,7 @@ class Reporter:
         start_step: int,
         log_every: int,
         validated_step: int | None = None,
+        gauge: Gauge | None = None,
         is_silent: bool = False,
     ) -> None:
         self.max_steps = max_steps
@@ -50,6 +53,8 @@ class Reporter:
         self._window = Window()
         self._stopwatch = Stopwatch()
         self._waited = 0.0  # seconds of the window
+        self._gauge = gauge
+        self._seconds, self._real_tokens, self._flops = 0.0, 0, 0  # of all windows
         self._progress = _Outlet(
             "the progress", lambda: Progress(max_steps=max_steps, start_step=start_step), is_silent
         )
@@ -106,10 +111,23 @@ class Reporter:
         self._log.use(lambda log: log.write(self.last_step, "whole_run", metrics))
         self._board.use(lambda board: board.finish(self.last_step, hyperparameters, metrics))
 
+    def speed(self) -> dict[str, float]:
+        """Of all updates that were reported here, without validations and saves. Empty if there were none."""
+        if not self._seconds:
+            return {}
+        return {"tokens_per_second": self._real_tokens / self._seconds, **self._read(self._flops, self._seconds)}
+
+    def _read(self, flops: int, seconds: float) -> dict[str, float]:
+        return {} if self._gauge is None else self._gauge.read(flops, seconds)
+
     def _write_window(self) -> None:
         if not len(self._window):
             return
-        averages = self._window.averages(self._stopwatch.seconds, waited=self._waited)
+        seconds = self._stopwatch.seconds
+        averages = self._window.averages(seconds, waited=self._waited) | self._read(self._window.flops, seconds)
+        self._seconds += seconds
+        self._real_tokens += self._window.real_tokens
+        self._flops += self._window.flops
         self._log.use(lambda log: log.write(self.last_step, "train", averages))
         self._board.use(lambda board: board.train(self.last_step, averages))
         self._window.clear()

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from summarizer.data.batch import Batch
 from summarizer.errors import UserError
+from summarizer.model.flops import Amounts, update_flops
 from summarizer.model.transformer import Transformer
 from summarizer.parallel import ALONE, Processes
 from summarizer.runtime import Precision, Runtime, seed_step
@@ -37,6 +38,7 @@ class StepReport:
     target_tokens: int
     real_tokens: int  # source and target tokens without padding
     positions: int  # the same with padding
+    flops: int  # floating-point operations that the real tokens need, forward and backward
     skipped: bool  # loss or gradient was not finite, the weights were left as they were
     skipped_ids: tuple[str, ...] = ()  # of the examples of a skipped update
     pointer: Mapping[str, float] = field(default_factory=dict)  # means of what LossSums.pointer sums
@@ -83,7 +85,7 @@ class Updater:
         The loss is divided by the target tokens of all batches of all processes together, so splitting a batch changes
         nothing.
         """
-        target_tokens, real_tokens, positions = self._count(batches)
+        target_tokens, real_tokens, positions, flops = self._count(batches)
         sums = self._accumulate_in_pieces(step, batches, target_tokens)
         self.processes.sum_gradients(self.model.parameters())
         sums = dict(zip(sums, self.processes.sum(torch.stack(list(sums.values()))), strict=True))
@@ -104,20 +106,26 @@ class Updater:
             target_tokens=target_tokens,
             real_tokens=real_tokens,
             positions=positions,
+            flops=flops,
             skipped=skipped,
             skipped_ids=tuple(dict.fromkeys(chain.from_iterable(ids))),
             pointer=means,
         )
 
-    def _count(self, batches: Sequence[Batch]) -> tuple[int, int, int]:
-        """Target tokens, real tokens and positions of all processes, but for batches that teach nothing."""
+    def _count(self, batches: Sequence[Batch]) -> tuple[int, int, int, int]:
+        """Target tokens, real tokens, positions and operations of all processes, but for batches that teach nothing."""
         mine = [
-            (batch.num_target_tokens, batch.num_real_tokens, batch.num_positions)
+            (batch.num_target_tokens, batch.num_real_tokens, batch.num_positions, self._flops(batch))
             for batch in batches
             if batch.num_target_tokens > 0
         ]
-        target_tokens, real_tokens, positions = self.processes.sum(torch.tensor([(0, 0, 0), *mine]).sum(dim=0)).tolist()
-        return target_tokens, real_tokens, positions
+        counts = self.processes.sum(torch.tensor([(0, 0, 0, 0), *mine]).sum(dim=0)).tolist()
+        target_tokens, real_tokens, positions, flops = counts
+        return target_tokens, real_tokens, positions, flops
+
+    def _flops(self, batch: Batch) -> int:
+        amounts = Amounts.of(batch.source_lengths_B, batch.target_lengths_B)
+        return update_flops(self.model.config, self.model.vocab_size, amounts)
 
     def rehearse(self, batch: Batch) -> None:
         """All of an update but the update: what exceeds the memory should do so now, not hours later.

@@ -57,6 +57,10 @@ class Window:
         return sum(report.real_tokens for report in self.reports)
 
     @property
+    def flops(self) -> int:
+        return sum(report.flops for report in self.reports)
+
+    @property
     def loss(self) -> float:
         """Mean loss per target token; NaN if every update was skipped."""
         return _token_mean(self._done, lambda report: report.loss)

@@ -30,7 +30,9 @@ from summarizer.training.schedule import ScheduleConfig, ScheduleKind
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 TRAINING_EXAMPLES = 40
 LAST_STEP = 10  # where patience ends the run
-TIMES = {"tokens_per_second", "data_wait_share"}  # what may differ between two equal runs
+TIMES = {  # what may differ between two equal runs
+    "tokens_per_second", "data_wait_share", "tflops_per_second", "mfu", "peak_memory_gib",
+}  # fmt: skip
 UNFINISHED = (".tmp-*", ".replaced-*", ".writing-*", "*.new")
 KILLED = -signal.SIGKILL
 

@@ -69,6 +69,7 @@ def test_repeating_a_finished_command_says_so_and_changes_no_checkpoint(
     assert outcome.status == 0, outcome.err
     assert "continued after step 10" in outcome.err
     assert "finished step 10" in outcome.err
+    assert "speed:" not in outcome.err
     assert contents(run_dir / "checkpoints") == before
 
 
@@ -80,6 +81,7 @@ def test_more_steps_continue_a_finished_run(command: Command, tmp_path: Path, sm
     outcome = command("train", *arguments, f"run_dir={run_dir}", "training.max_steps=12")
     assert outcome.status == 0, outcome.err
     assert "finished step 12" in outcome.err
+    assert re.search(r"speed: [\d,]+ real tokens/s, [\d.]+ [GT]FLOP/s, \d+% of what matrix products reach", outcome.err)
     assert (run_dir / "checkpoints" / "step-0000012").is_dir()
 
 

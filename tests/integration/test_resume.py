@@ -32,7 +32,9 @@ from summarizer.training.schedule import ScheduleConfig, ScheduleKind
 from summarizer.training.step import StepReport, Updater
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-TIMES = {"tokens_per_second", "data_wait_share"}  # what may differ between two equal runs
+TIMES = {  # what may differ between two equal runs
+    "tokens_per_second", "data_wait_share", "tflops_per_second", "mfu", "peak_memory_gib",
+}  # fmt: skip
 
 ConfigMaker = Callable[..., TrainConfig]
 

@@ -37,8 +37,16 @@ def test_the_speed_is_that_of_training_without_validations_and_nights(tmp_path: 
     assert history.seconds_per_step == 2
     assert history.seconds_per_validation == 30
     assert history.tokens_per_second == 500
+    assert history.mfu is None, "earlier releases did not tell"
     assert (history.last_step, history.validation_step, history.validation) == (60, 20, {"loss": 3.0})
     assert history.damaged_lines == []
+
+
+def test_the_share_of_the_machine_is_that_of_recent_training(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    values = [0.1] * 60 + [0.3] * 49 + [0.9]
+    path.write_text("".join(record(n + 1, 2 * n, train={"mfu": value}) for n, value in enumerate(values)))
+    assert read_history(path).mfu == 0.3
 
 
 def test_half_a_last_line_is_what_a_kill_leaves_and_half_a_line_before_is_damage(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
@@ -14,6 +15,7 @@ from summarizer.evaluation.cases import Case
 from summarizer.evaluation.evaluator import Evaluation, evaluate
 from summarizer.evaluation.rouge import ROUGE_TYPES
 from summarizer.training.board import Board
+from summarizer.training.gauge import Gauge
 from summarizer.training.validation import Validation
 
 
@@ -53,7 +55,8 @@ def test_the_layout_shows_what_is_written(tmp_path: Path, evaluation: Evaluation
     pointer = {"p_gen": 0.5, "copy_rate": 0.5, "coverage": 1.0}
     board.validation(1, Validation({"loss": 1.0, "accuracy": 0.5, **metrics, **pointer}))
     averages = "loss nll accuracy learning_rate gradient_norm gradient_norm_max skipped_updates tokens_per_second"
-    board.train(1, dict.fromkeys([*averages.split(), "real_token_share", "data_wait_share", *pointer], 1.0))
+    gauge = Gauge(torch.device("cpu"), peak=1.0).read(flops=1, seconds=1.0)
+    board.train(1, dict.fromkeys([*averages.split(), "real_token_share", "data_wait_share", *gauge, *pointer], 1.0))
     board.close()
     for split in ("test", "validation"):
         write_board(tmp_path, evaluation, split=split, step=1, samples=0)

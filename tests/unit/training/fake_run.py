@@ -51,7 +51,7 @@ class FakeUpdater:
         self.model.decoder_norm.bias.data.fill_(step)
         skipped = step in self.skipped
         return StepReport(
-            step, math.nan if skipped else 1.0, 1.0, 0.5, 0.1, 1.0, 10, 20, 30, skipped, ("first", "second")
+            step, math.nan if skipped else 1.0, 1.0, 0.5, 0.1, 1.0, 10, 20, 30, 40, skipped, ("first", "second")
         )
 
 

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugin_util import markdown_to_safe_html
+from tensorboard.summary.writer import event_file_writer
 
 from summarizer.training.board import as_markdown
+from summarizer.training.gauge import Gauge
 from summarizer.training.progress import Progress
 from summarizer.training.reporting import Reporter, Sample, Validation
 from summarizer.training.step import StepReport
@@ -31,6 +34,12 @@ VALIDATION = Validation(
 )
 
 
+@pytest.fixture(autouse=True)
+def ordered_event_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within one second TensorBoard reads a process's files by number as text: 9 after 10, but 109 before 110."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(100))
+
+
 def report(step: int, **changes: Any) -> StepReport:
     values = {
         "loss": float(step),
@@ -41,6 +50,7 @@ def report(step: int, **changes: Any) -> StepReport:
         "target_tokens": 10,
         "real_tokens": 30,
         "positions": 40,
+        "flops": 1000,
         "skipped": False,
     }
     return StepReport(**{"step": step, **values, **changes})
@@ -105,6 +115,31 @@ def test_the_time_spent_waiting_for_data_is_a_share_of_each_window(tmp_path: Pat
                 after(100.0)
     shares = {step: record["data_wait_share"] for step, record in records(tmp_path, "train").items()}
     assert shares == {1: pytest.approx(1 / 4), 2: pytest.approx(3 / 4)}
+
+
+def test_the_operations_of_each_window_and_of_the_whole_are_measured_by_what_the_machine_can_do(tmp_path: Path) -> None:
+    now = [0.0]
+    gauge = Gauge(torch.device("cpu"), peak=1e12)
+    with Reporter(tmp_path, max_steps=9, start_step=0, log_every=2, gauge=gauge) as reporter:
+        reporter._stopwatch = Stopwatch(lambda: now[0])
+        for step, seconds in ((1, 1.0), (2, 3.0), (3, 1.0)):
+            now[0] += seconds
+            reporter.step(report(step, flops=10**12))
+            with reporter.paused():
+                now[0] += 100.0
+    windows = records(tmp_path, "train")
+    assert {step: record["mfu"] for step, record in windows.items()} == {2: pytest.approx(2 / 4), 3: pytest.approx(1)}
+    assert windows[2]["tflops_per_second"] == pytest.approx(0.5)
+    assert 0.01 < windows[2]["peak_memory_gib"] < 1000
+    assert curve(tmp_path / "tensorboard", "train/mfu") == {2: pytest.approx(2 / 4), 3: pytest.approx(1)}
+    speed = reporter.speed()
+    assert (speed["mfu"], speed["tokens_per_second"]) == (pytest.approx(3 / 5), pytest.approx(90 / 5))
+
+
+def test_who_has_done_nothing_has_no_speed(tmp_path: Path) -> None:
+    with Reporter(tmp_path, max_steps=9, start_step=9, log_every=2, gauge=Gauge(torch.device("cpu"), 1.0)) as reporter:
+        pass
+    assert reporter.speed() == {}
 
 
 def test_a_skipped_update_is_counted_and_spoils_no_mean() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from summarizer.data.batch import Batch
 from summarizer.errors import UserError
 from summarizer.model.config import PointerConfig
+from summarizer.model.flops import Amounts, update_flops
 from summarizer.model.masks import length_mask
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Precision, Runtime
@@ -50,9 +51,11 @@ def test_two_unequal_halves_make_the_update_of_the_whole_batch(
     report = descender(make_updater(in_halves, **options))(1, halves)
     for name in ("loss", "nll", "gradient_norm"):
         assert getattr(report, name) == pytest.approx(getattr(expected, name), rel=1e-6), name
-    assert (report.accuracy, report.target_tokens, report.real_tokens) == (
-        expected.accuracy, expected.target_tokens, expected.real_tokens
+    assert (report.accuracy, report.target_tokens, report.real_tokens, report.flops) == (
+        expected.accuracy, expected.target_tokens, expected.real_tokens, expected.flops
     )  # fmt: skip
+    amounts = Amounts.of(*torch.tensor(LENGTHS).T)
+    assert report.flops == update_flops(together.config, together.vocab_size, amounts)
     assert report.positions < expected.positions
     assert report.pointer == pytest.approx(expected.pointer, rel=1e-6)
     torch.testing.assert_close(weights(in_halves), weights(together), rtol=1e-6, atol=1e-7)
