@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -18,7 +19,9 @@ from summarizer.config import (
     require_fitting_search,
     with_overrides,
 )
-from summarizer.decoding.generator import Generator, Summary
+from summarizer.decoding.generator import Generator, PartDraft, Summary
+from summarizer.decoding.reading import LongDocument
+from summarizer.decoding.share_read import loss_of
 from summarizer.errors import UserError
 from summarizer.evaluation.utility import rouge_utility
 from summarizer.model.config import TransformerConfig
@@ -27,6 +30,8 @@ from summarizer.model.transformer import Transformer
 from summarizer.presentation.trace import AttentionTrace, trace_attention
 from summarizer.runtime import PACKED_TYPES, Runtime, RuntimeConfig, set_up
 from summarizer.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 TOKENIZER_FILE = "tokenizer.model"
@@ -40,6 +45,7 @@ class Summarizer:
     >>> summarizer = Summarizer.from_run("outputs/sample")  # doctest: +SKIP
     >>> summarizer.summarize(["A long article ..."])  # doctest: +SKIP
     ['Its summary.\\nIn two sentences.']
+    >>> summarizer.summarize([book], long_document="split")  # doctest: +SKIP
     """
 
     def __init__(
@@ -112,28 +118,61 @@ class Summarizer:
             runtime=self.runtime,
         )
 
-    def summarize(self, texts: Sequence[str], *, prefix: str = "", progress: bool = False) -> list[str]:
-        """One summary per text, its sentences separated by newlines. Raises UserError for an empty text."""
-        return [summary.text for summary in self.generate(texts, prefix=prefix, progress=progress)]
+    def summarize(
+        self,
+        texts: Sequence[str],
+        *,
+        long_document: LongDocument | str = LongDocument.truncate,
+        prefix: str = "",
+        progress: bool = False,
+    ) -> list[str]:
+        """One summary per text, its sentences separated by newlines. Raises UserError for an empty text.
 
-    def generate(self, texts: Sequence[str], *, prefix: str = "", progress: bool = False) -> list[Summary]:
+        What of long texts is not read is warned of once; :meth:`generate` tells it of each.
+        """
+        summaries = self.generate(texts, long_document=long_document, prefix=prefix, progress=progress)
+        if LongDocument.of(long_document) is LongDocument.truncate and (loss := loss_of(summaries)):
+            logger.warning(loss)
+        return [summary.text for summary in summaries]
+
+    def generate(
+        self,
+        texts: Sequence[str],
+        *,
+        long_document: LongDocument | str = LongDocument.truncate,
+        prefix: str = "",
+        progress: bool = False,
+    ) -> list[Summary]:
         """Like :meth:`summarize`, with each summary's score and the share of the text that was read.
 
+        :param long_document: what becomes of a text longer than the model reads: ``truncate`` summarizes its first
+            tokens, ``lead`` its first whole sentences, ``split`` all of its parts, and then their summaries.
         :param prefix: what every summary begins with: whole words.
         """
-        return self.generator.generate(texts, prefix=prefix, progress=progress)
+        found = self.n_best(texts, 1, long_document=long_document, prefix=prefix, progress=progress)
+        return [summaries[0] for summaries in found]
 
     def n_best(
         self,
         texts: Sequence[str],
         count: int,
         *,
+        long_document: LongDocument | str = LongDocument.truncate,
         prefix: str = "",
         progress: bool = False,
         on_draft: Callable[[int, Summary], None] | None = None,
+        on_part: Callable[[PartDraft], None] | None = None,
     ) -> list[list[Summary]]:
         """The ``count`` best summaries of each text, best first: :meth:`Generator.n_best`, which tells the rest."""
-        return self.generator.n_best(texts, count, prefix=prefix, progress=progress, on_draft=on_draft)
+        return self.generator.n_best(
+            texts,
+            count,
+            long_document=LongDocument.of(long_document),
+            prefix=prefix,
+            progress=progress,
+            on_draft=on_draft,
+            on_part=on_part,
+        )
 
     def trace(self, summary: Summary) -> AttentionTrace:
         """Where the model looked for each token of ``summary``, which :meth:`generate` gave."""

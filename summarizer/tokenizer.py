@@ -10,6 +10,7 @@ import errno
 import functools
 import hashlib
 import io
+import itertools
 import os
 import re
 import struct
@@ -198,6 +199,24 @@ class Tokenizer:
         """Of each id, whether it begins a word; a newline counts as one."""
         pieces = self.pieces(range(self.vocab_size))
         return [piece.startswith((_SPACE_PIECE, NEWLINE_LABEL)) for piece in pieces]
+
+    def text_ends(self, ids: Sequence[int]) -> list[int]:
+        """Of each of the ids of a text, where its characters end in :func:`normalize`'s form of that text.
+
+        A newline ends where the line before it does; the bytes of one character all end where it does.
+        """
+        return list(itertools.accumulate((self._characters[i] for i in ids), initial=-1))[1:]
+
+    @functools.cached_property
+    def _characters(self) -> list[int]:
+        """Of each id, how many characters it stands for: a space before each line and the bytes' first ones count."""
+        pieces = [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
+        continues = [
+            self._processor.is_byte(i) and 0x80 <= int(piece[1:-1], 16) < 0xC0 for i, piece in enumerate(pieces)
+        ]
+        lengths = [1 if self._processor.is_byte(i) else len(piece) for i, piece in enumerate(pieces)]
+        lengths[self.newline_id] = 0  # the space that follows it stands for it
+        return [0 if goes_on else length for goes_on, length in zip(continues, lengths, strict=True)]
 
     def __reduce__(self) -> tuple[Callable[[bytes], Tokenizer], tuple[bytes]]:
         return Tokenizer, (self._model,)

@@ -15,6 +15,9 @@ from summarizer.commands.hints import script_command, tensorboard_command
 from summarizer.config import EvaluateConfig, from_yaml
 from summarizer.data.config import DataConfig
 from summarizer.data.sources import open_split
+from summarizer.decoding.generator import Summary
+from summarizer.decoding.reading import LongDocument
+from summarizer.decoding.share_read import loss_of, told_reading
 from summarizer.errors import UserError
 from summarizer.evaluation.board import write_board
 from summarizer.evaluation.cases import Case, cases_of, in_order_of, read_predictions, read_references
@@ -53,10 +56,17 @@ def _score_run(config: EvaluateConfig, run: str) -> None:
         run, f"{summarizer.step:,}", f"{len(cases):,}", config.split, summarizer.runtime.describe(),
     )  # fmt: skip
 
-    def summarize(documents: Sequence[str]) -> list[str]:
-        return summarizer.summarize(documents, progress=True)
+    summaries: list[Summary] = []
 
+    def summarize(documents: Sequence[str]) -> list[str]:
+        summaries.extend(summarizer.generate(documents, long_document=config.long_document, progress=True))
+        return [summary.text for summary in summaries]
+
+    evaluation = _scored(config, summarize, cases).with_reading(
+        config.long_document.value, [summary.share_read for summary in summaries]
+    )
     search = summarizer.generator.config
+    reading = told_reading(summaries)
     subject = Subject(
         title=f"{Path(run).name}, {config.split} split",
         facts={
@@ -64,11 +74,14 @@ def _score_run(config: EvaluateConfig, run: str) -> None:
             "checkpoint": f"step {summarizer.step:,}",
             "data": summarizer.config.data.name,
             "decoding": ", ".join(f"{key} {getattr(value, 'value', value)}" for key, value in asdict(search).items()),
+            "long documents": f"{config.long_document.value}: {reading}",
         },
         data_name=summarizer.config.data.name if config.data_path is None else None,
     )
-    evaluation = _scored(config, summarize, cases)
     _report(config, evaluation, subject, output)
+    logger.info(reading)
+    if config.long_document is LongDocument.truncate and (loss := loss_of(summaries)):
+        logger.warning(loss)
     if config.tensorboard:
         _write_board(Path(run), evaluation, config, summarizer.step)
     logger.info("next:")
@@ -132,7 +145,7 @@ def _report(config: EvaluateConfig, evaluation: Evaluation, subject: Subject, ou
     evaluation.write(output)
     files = [METRICS_FILE, PREDICTIONS_FILE]
     if config.report:
-        page = report_page(evaluation, subject, resamples=config.resamples, examples=config.report_examples)
+        page = report_page(evaluation, subject, examples=config.report_examples)
         write_text_atomically(output / REPORT_FILE, page)
         files.append(REPORT_FILE)
     print(evaluation_table(evaluation))

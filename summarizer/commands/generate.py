@@ -11,6 +11,8 @@ from summarizer.checkpoint import write_bytes_atomically, write_text_atomically
 from summarizer.commands.articles import Article, is_folder, read_articles
 from summarizer.config import GenerateConfig
 from summarizer.decoding.generator import Summary
+from summarizer.decoding.reading import LongDocument
+from summarizer.decoding.share_read import loss_of, told_reading
 from summarizer.errors import UserError
 from summarizer.inference import Summarizer
 from summarizer.presentation.attention_page import PageEntry, attention_page
@@ -32,18 +34,17 @@ def generate(config: GenerateConfig) -> None:
         config.run, checkpoint=config.checkpoint, decoding=config.decoding, runtime=config.runtime
     )
     found = summarizer.n_best(
-        [article.text for article in articles], config.n_best, prefix=config.prefix, progress=len(articles) > 1
+        [article.text for article in articles],
+        config.n_best,
+        long_document=config.long_document,
+        prefix=config.prefix,
+        progress=len(articles) > 1,
     )
     best = [summaries[0] for summaries in found]
-    for article, summary in zip(articles, best, strict=True):
-        if summary.tokens_read < summary.tokens_total:
-            logger.warning(
-                "%s: the model reads %d tokens, so the summary is of the first %d%% of the text (%d tokens)",
-                article.id,
-                summary.tokens_read,
-                100 * summary.tokens_read // summary.tokens_total,
-                summary.tokens_total,
-            )
+    if any(one.parts > 1 or one.tokens_read < one.tokens_total for one in best):  # else there is nothing to tell
+        logger.info("%s%s", f"{articles[0].id}: " if len(articles) == 1 else "", told_reading(best))
+    if config.long_document is LongDocument.truncate and (loss := loss_of(best)):
+        logger.warning(loss)
     _write(config, articles, found)
     if config.attention is not None:
         _write_attention(Path(config.attention), summarizer, articles, best)
@@ -82,7 +83,7 @@ def _write(config: GenerateConfig, articles: list[Article], found: list[list[Sum
         return
     many = is_folder(config.input) or (config.input or "").endswith(".jsonl")
     if many or (config.output or "").endswith(".jsonl"):
-        rows = [_row(article, summaries, config.n_best) for article, summaries in zip(articles, found, strict=True)]
+        rows = [_row(article, summaries, config) for article, summaries in zip(articles, found, strict=True)]
         content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     else:
         content = _as_text(found[0])
@@ -94,11 +95,14 @@ def _write(config: GenerateConfig, articles: list[Article], found: list[list[Sum
     logger.info("written to %s", output)
 
 
-def _row(article: Article, summaries: list[Summary], n_best: int) -> dict[str, object]:
+def _row(article: Article, summaries: list[Summary], config: GenerateConfig) -> dict[str, object]:
     """A line of a .jsonl output."""
     best = summaries[0]
     row: dict[str, object] = {"id": article.id, "summary": best.text, "score": best.score}
-    if n_best > 1:
+    row["share_read"] = round(best.share_read, 4)
+    if config.long_document is LongDocument.split:
+        row["parts"] = best.parts
+    if config.n_best > 1:
         row["n_best"] = [
             {"summary": one.text, "score": one.score, "log_probability": one.log_probability} for one in summaries
         ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from summarizer.config.decoding import DecodingOverrides
 from summarizer.config.parts import validate_parts
+from summarizer.decoding.reading import LongDocument
 from summarizer.errors import UserError
 from summarizer.evaluation.words import words_of
 from summarizer.runtime import RuntimeConfig
@@ -42,6 +43,10 @@ class EvaluateConfig:
 
     limit: int | None = None
     """Score only the first so many examples of the split."""
+
+    long_document: LongDocument = LongDocument.truncate
+    """What becomes of a document longer than the model reads: truncate summarizes its first tokens, lead its first
+    whole sentences, split all of its parts, and then their summaries."""
 
     data_path: str | None = None
     """Read the split from these files instead of where the run read it."""
@@ -100,6 +105,11 @@ class EvaluateConfig:
         elif self.run is None and self.predictions is None:
             raise UserError(
                 "run is missing: add run=<folder>, predictions=<file> or compare=[<one>,<other>] to the command"
+            )
+        if self.long_document is not LongDocument.truncate and (self.predictions is not None or self.compare):
+            raise UserError(
+                f"long_document ({self.long_document.value}) is how a run reads, and here texts that were written "
+                "before are scored: leave it out"
             )
         if self.references is not None and self.predictions is None and not self.compare:
             raise UserError(f"references ({self.references}) belong to predictions: add predictions=<file>")

@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from summarizer.config.decoding import DecodingOverrides
 from summarizer.config.parts import validate_parts
+from summarizer.decoding.reading import LongDocument
 from summarizer.errors import UserError
 from summarizer.runtime import RuntimeConfig
 
@@ -39,6 +40,10 @@ class GenerateConfig:
     n_best: int = 1
     """Summaries of each text, best first, with their scores. Beam search has up to decoding.beam_size of them."""
 
+    long_document: LongDocument = LongDocument.truncate
+    """What becomes of a text longer than the model reads: truncate summarizes its first tokens, lead its first whole
+    sentences, split all of its parts, and then their summaries."""
+
     prefix: str = ""
     """What every summary begins with: whole words."""
 
@@ -57,5 +62,10 @@ class GenerateConfig:
             raise UserError(f"n_best ({self.n_best}) must be at least 1")
         if self.attention is not None and Path(self.attention).suffix not in (".html", ".png"):
             raise UserError(f"attention ({self.attention}) must be a file that ends in .html or .png")
+        if self.attention is not None and self.long_document is LongDocument.split:
+            raise UserError(
+                f"attention ({self.attention}) shows where the model looked in a text, and with long_document=split it "
+                "looks at summaries of its parts: use truncate or lead"
+            )
         if self.attention is not None and self.attention == self.output:
             raise UserError(f"attention and output are one file ({self.output}) and must be two: rename one")

@@ -17,6 +17,16 @@ from summarizer.decoding.bayes_risk import Utility, by_expected_utility
 from summarizer.decoding.beam import beam_search
 from summarizer.decoding.config import DecodingConfig, DecodingMethod, NgramUnit
 from summarizer.decoding.next_token import ModelNextToken
+from summarizer.decoding.reading import (
+    FEWEST_TOKENS,
+    LongDocument,
+    Part,
+    Passage,
+    Reading,
+    first_sentences,
+    longest_part_summary,
+    read_in_parts,
+)
 from summarizer.decoding.sampling import sample
 from summarizer.decoding.search import Draft, Hypothesis, Observer, SpecialIds
 from summarizer.errors import UserError
@@ -38,18 +48,24 @@ class Summary:
     score: float  # what summaries of one document are compared by: the log-probability, normalised for length, or the
     # expected utility (mbr)
     log_probability: float  # of all tokens of ``target``, less their penalties
-    tokens_read: int  # of the document; fewer than tokens_total if it was too long for the model
+    tokens_read: int  # of the document; fewer than tokens_total if the rest of it was left out
     tokens_total: int
+    parts: int  # that the document was read in: of more than one, ``source`` is their summaries
     source: list[int]  # ids the model read, the end id among them
     target: list[int]  # ids it wrote, the end id among them unless the summary was cut off, or is not finished yet
 
+    @property
+    def share_read(self) -> float:
+        """Of the tokens of the document, 0 to 1."""
+        return self.tokens_read / self.tokens_total
+
 
 @dataclass(frozen=True)
-class _Reading:
-    """What the model reads of a document."""
+class PartDraft:
+    """What would be the summary of a part of a document if the search for it stopped now."""
 
-    source: list[int]
-    tokens_total: int  # of the document, without the end id
+    part: Part
+    text: str
 
 
 class Generator:
@@ -100,6 +116,7 @@ class Generator:
         self,
         documents: Sequence[str],
         *,
+        long_document: LongDocument = LongDocument.truncate,
         prefix: str = "",
         progress: bool = False,
         before_batch: Callable[[], None] = lambda: None,
@@ -108,7 +125,9 @@ class Generator:
 
         :raises UserError: a document holds no text, or the prefix is too long.
         """
-        found = self.n_best(documents, 1, prefix=prefix, progress=progress, before_batch=before_batch)
+        found = self.n_best(
+            documents, 1, long_document=long_document, prefix=prefix, progress=progress, before_batch=before_batch
+        )
         return [summaries[0] for summaries in found]
 
     def n_best(
@@ -116,41 +135,72 @@ class Generator:
         documents: Sequence[str],
         count: int,
         *,
+        long_document: LongDocument = LongDocument.truncate,
         prefix: str = "",
         progress: bool = False,
         before_batch: Callable[[], None] = lambda: None,
         on_draft: Callable[[int, Summary], None] | None = None,
+        on_part: Callable[[PartDraft], None] | None = None,
     ) -> list[list[Summary]]:
         """Up to ``count`` hypotheses of each document, best score first: of a beam or of minimum Bayes risk decoding,
         where they differ from one another, or so many samples.
 
-        :param prefix: what every summary begins with: whole words.
+        :param long_document: what becomes of a document longer than the model reads. What is told of a summary is
+            told of the last search, which read the best summaries of the parts.
+        :param prefix: what every summary begins with: whole words. Summaries of parts begin as they like.
         :param progress: shows a bar on standard error, if that is a terminal.
         :param before_batch: called before each batch of documents, and free to raise.
         :param on_draft: called after each step, for each document not yet done, with its position in ``documents``
             and with what would be its summary if the search stopped now. Of samples, it shows the first one drawn.
             What it raises ends the search.
+        :param on_part: the same while parts are summarized, which is before.
         :raises UserError: a document holds no text, the prefix is too long, or the beam is narrower than ``count``.
         """
-        num_beams = self._beams_for(count)
+        self._beams_for(count)  # refused before parts are summarized, which may take long
         prefix_ids = self._encode_prefix(prefix)
-        readings = self._read(documents)
+
+        def summarize_parts(parts: Sequence[Part]) -> list[Passage]:
+            observe = None if on_part is None else lambda i, draft: on_part(PartDraft(parts[i], draft.text))
+            readings = [Reading(part.source, len(part.source), len(part.source)) for part in parts]
+            found = self._for_parts()._summarize(readings, 1, [], "part", progress, before_batch, observe)
+            return [Passage.of(best.text, self._tokenizer) for (best,) in found]
+
+        readings = self._read(documents, long_document, summarize_parts)
+        return self._summarize(readings, count, prefix_ids, "document", progress, before_batch, on_draft)
+
+    def _summarize(
+        self,
+        readings: Sequence[Reading],
+        count: int,
+        prefix: Sequence[int],
+        unit: str,
+        progress: bool,
+        before_batch: Callable[[], None],
+        on_draft: Callable[[int, Summary], None] | None,
+    ) -> list[list[Summary]]:
+        """:meth:`n_best` of what was read."""
+        num_beams = self._beams_for(count)
         found: dict[int, list[Summary]] = {}
         with (
             torch.inference_mode(),
             evaluating(self._model),
             self._autocast(),
-            tqdm(total=len(readings), desc="summarizing", unit="document", disable=None if progress else True) as bar,
+            tqdm(total=len(readings), desc="summarizing", unit=unit, disable=None if progress else True) as bar,
         ):
-            for batch in self._batches([len(reading.source) for reading in readings], num_beams):
+            for batch in self._batches([len(reading.source) + 1 for reading in readings], num_beams):
                 before_batch()
                 observe = None if on_draft is None else self._observer(on_draft, batch, readings)
-                sources = [readings[index].source for index in batch]
-                for index, hypotheses in zip(batch, self._search(sources, num_beams, prefix_ids, observe), strict=True):
+                sources = [[*readings[index].source, END_ID] for index in batch]
+                for index, hypotheses in zip(batch, self._search(sources, num_beams, prefix, observe), strict=True):
                     best = sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)[:count]
                     found[index] = [self._summary(readings[index], hypothesis) for hypothesis in best]
                 bar.update(len(batch))
         return [found[index] for index in range(len(readings))]
+
+    def _for_parts(self) -> "Generator":
+        """The same, for summaries of which two fit into what the model reads."""
+        most = min(self.config.max_tokens, longest_part_summary(self.max_source_tokens - 1))
+        return self.with_config(replace(self.config, max_tokens=most, min_tokens=min(self.config.min_tokens, most - 1)))
 
     def _beams_for(self, count: int) -> int:
         """Hypotheses to follow for each document."""
@@ -176,12 +226,32 @@ class Generator:
             )
         return ids
 
-    def _read(self, documents: Sequence[str]) -> list[_Reading]:
+    def _read(
+        self,
+        documents: Sequence[str],
+        long_document: LongDocument,
+        summarize: Callable[[Sequence[Part]], list[Passage]],
+    ) -> list[Reading]:
+        """:param summarize: what :func:`read_in_parts` calls."""
         encoded = self._tokenizer.encode_batch(documents)
         for number, (document, ids) in enumerate(zip(documents, encoded, strict=True), start=1):
             if not ids or not document.strip():
                 raise UserError(f"document {number} of {len(documents)} holds no text; remove it or give it some")
-        return [_Reading([*ids[: self.max_source_tokens - 1], END_ID], len(ids)) for ids in encoded]
+        size = self.max_source_tokens - 1
+        if long_document is LongDocument.truncate:
+            return [Reading(ids[:size], min(size, len(ids)), len(ids)) for ids in encoded]
+        passages = [
+            Passage(ids, [0], self._tokenizer.newline_id) if len(ids) <= size else Passage.of(document, self._tokenizer)
+            for document, ids in zip(documents, encoded, strict=True)
+        ]
+        if long_document is LongDocument.lead:
+            return [first_sentences(passage, size) for passage in passages]
+        if size < FEWEST_TOKENS:
+            raise UserError(
+                f"long_document (split) needs a model that reads {FEWEST_TOKENS + 1} tokens or more, its end token "
+                f"counted, and this one reads {self.max_source_tokens}: leave it at truncate"
+            )
+        return read_in_parts(passages, size, summarize)
 
     def _batches(self, lengths: Sequence[int], num_beams: int) -> Iterator[list[int]]:
         """Indices of documents of like length; the longest first: what exceeds the memory fails at once."""
@@ -197,7 +267,7 @@ class Generator:
             yield batch
 
     def _observer(
-        self, on_draft: Callable[[int, Summary], None], batch: Sequence[int], readings: Sequence[_Reading]
+        self, on_draft: Callable[[int, Summary], None], batch: Sequence[int], readings: Sequence[Reading]
     ) -> Observer:
         """Tells of the drafts of one batch."""
 
@@ -254,14 +324,15 @@ class Generator:
         assert self._utility is not None, "minimum Bayes risk decoding needs a utility"
         return [by_expected_utility(found, self._tokenizer.decode, self._utility) for found in samples]
 
-    def _summary(self, reading: _Reading, hypothesis: Hypothesis) -> Summary:
+    def _summary(self, reading: Reading, hypothesis: Hypothesis) -> Summary:
         return Summary(
             text=self._tokenizer.decode(hypothesis.ids),
             score=hypothesis.score,
             log_probability=hypothesis.log_probability,
-            tokens_read=len(reading.source) - 1,
+            tokens_read=reading.tokens_read,
             tokens_total=reading.tokens_total,
-            source=reading.source,
+            parts=reading.parts,
+            source=[*reading.source, END_ID],
             target=[*hypothesis.ids, END_ID] if hypothesis.ended else hypothesis.ids,
         )
 

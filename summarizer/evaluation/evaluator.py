@@ -6,7 +6,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from summarizer.evaluation.baselines import lead, oracles, random_sentences
 from summarizer.evaluation.bootstrap import Difference, Interval, Measure, RougeSummary, aggregate, f1_difference
 from summarizer.evaluation.cases import Case
 from summarizer.evaluation.rouge import PairScores
-from summarizer.evaluation.traits import TRAITS, traits_of_all
+from summarizer.evaluation.traits import SHARE_READ, TRAITS, traits_of_all
 from summarizer.evaluation.words import ENGLISH, words_of
 from summarizer.evaluation.workers import Workers
 
@@ -37,6 +37,7 @@ class Record:
     prediction: str
     scores: PairScores  # by ROUGE type, 0 to 1
     traits: Traits
+    share_read: float | None = None  # of the document's tokens; None where nobody knows
 
     def as_data(self) -> dict[str, Any]:
         """A line of predictions.jsonl."""
@@ -46,6 +47,7 @@ class Record:
             "document": self.case.document,
             **({"references": list(self.case.references)} if several else {"reference": self.case.references[0]}),
             "prediction": self.prediction,
+            **({} if self.share_read is None else {"share_read": round(self.share_read, 4)}),
             "scores": {rouge_type: score._asdict() for rouge_type, score in self.scores.items()},
         }
 
@@ -64,10 +66,18 @@ class Evaluation:
     protocol: str
     seconds: float  # spent in the summarize function
     lead_scores: list[PairScores]  # of each case; empty without lead
+    resamples: int  # behind each interval and p
+    long_document: str | None = None  # what was done with documents longer than the model reads, where one did
 
     @property
     def lead(self) -> RougeSummary | None:
         return self.baselines.get(f"lead{self.baseline_sentences}")
+
+    def with_reading(self, long_document: str, shares_read: Sequence[float]) -> Evaluation:
+        """The same, telling how much of each document was read: as a trait of the predictions and of each record."""
+        records = [replace(record, share_read=share) for record, share in zip(self.records, shares_read, strict=True)]
+        traits = {**self.traits, SHARE_READ: float(np.mean(shares_read))}
+        return replace(self, records=records, traits=traits, long_document=long_document)
 
     def metrics(self) -> dict[str, Any]:
         """Plain data for JSON; scores lie between 0 and 1.
@@ -76,7 +86,8 @@ class Evaluation:
         and the bounds ``f1_low`` and ``f1_high`` of its 95% interval; ``lead3``, ``random3``, ``oracle3`` (named
         by their number of sentences) with the same four for the baselines; ``difference`` with ``f1``, ``f1_low``,
         ``f1_high`` and ``p`` of model minus lead; ``traits`` and ``reference_traits``, see :data:`TRAITS`;
-        ``examples``, ``seconds`` spent summarizing, and ``protocol``.
+        ``examples``, ``seconds`` spent summarizing, and ``protocol``. Where a model read the documents,
+        ``long_document`` and ``documents_cut``, the number of those that it did not read to their end.
         """
         return {
             **_scores_as_data(self.model),
@@ -85,12 +96,19 @@ class Evaluation:
                 rouge_type: {**_f1_as_data(difference), "p": difference.p}
                 for rouge_type, difference in self.difference.items()
             },
+            **self._reading(),
             "traits": self.traits,
             "reference_traits": self.reference_traits,
             "examples": len(self.records),
             "seconds": self.seconds,
             "protocol": self.protocol,
         }
+
+    def _reading(self) -> dict[str, Any]:
+        if self.long_document is None:
+            return {}
+        cut = sum(record.share_read is not None and record.share_read < 1 for record in self.records)
+        return {"long_document": self.long_document, "documents_cut": cut}
 
     def write(self, folder: Path) -> None:
         """Write metrics.json (``metrics``) and predictions.jsonl (``Record.as_data``), each whole or not at all.
@@ -161,6 +179,7 @@ def evaluate(
         ),
         seconds=seconds,
         lead_scores=lead_scores or [],
+        resamples=resamples,
     )
 
 

@@ -47,7 +47,7 @@ class Pick(NamedTuple):
     place: int  # in the order of the evaluation, from 1
 
 
-def report_page(evaluation: Evaluation, subject: Subject, *, resamples: int, examples: int = 200, seed: int = 0) -> str:
+def report_page(evaluation: Evaluation, subject: Subject, *, examples: int = 200, seed: int = 0) -> str:
     """The page; every text of others in it is escaped."""
     picks = pick_examples(evaluation.records, examples, seed=seed)
     style = resources.files("summarizer.presentation").joinpath("house.css").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def report_page(evaluation: Evaluation, subject: Subject, *, resamples: int, exa
         _STYLE_LINK: f"<style>\n{style}</style>",
         "<!-- title -->": html.escape(subject.title),
         "<!-- facts -->": _facts(evaluation, subject),
-        "<!-- scores -->": _score_table(evaluation, resamples),
+        "<!-- scores -->": _score_table(evaluation),
         "<!-- published -->": _published_table(subject.data_name),
         "<!-- traits -->": _trait_table(evaluation),
         "<!-- histograms -->": _histograms(evaluation),
@@ -96,7 +96,7 @@ def _facts(evaluation: Evaluation, subject: Subject) -> str:
     return "".join(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in facts.items())
 
 
-def _score_table(evaluation: Evaluation, resamples: int) -> str:
+def _score_table(evaluation: Evaluation) -> str:
     names = list(evaluation.baselines)
     greatest = max(
         [evaluation.model[kind].f1.high for kind in ROUGE_TITLES]
@@ -122,7 +122,7 @@ def _score_table(evaluation: Evaluation, resamples: int) -> str:
             cells += [
                 f"{100 * difference.mean:+.2f} <span class='faint'>({100 * difference.low:+.2f} to "
                 f"{100 * difference.high:+.2f})</span>",
-                html.escape(described_p(difference.p, resamples)),
+                html.escape(described_p(difference.p, evaluation.resamples)),
             ]
         rows.append([f"<span>{title}</span>{scale(measure.f1, beside, greatest)}", *cells])
     return _table(header, rows)

@@ -12,6 +12,7 @@ from summarizer.evaluation.rouge import ROUGE_TITLES
 from summarizer.evaluation.traits import PLAIN_NUMBERS, TRAITS
 
 _DOCUMENT_LINES = 4  # of each document that a sample shows
+_P_NOTE = "p: how often the luck of the examples drawn makes such a difference (paired bootstrap)"
 _NARROWEST = 40  # columns below which a sample is no longer text
 
 
@@ -22,6 +23,8 @@ def evaluation_table(evaluation: Evaluation) -> str:
     if evaluation.seconds >= 0.1:  # else they were read
         title += f", summarized in {evaluation.seconds:,.1f} s"
     parts = [_ruled(title, _score_rows(evaluation))]
+    if evaluation.difference:
+        parts[0] += "\n" + _P_NOTE
     if evaluation.baselines:
         header = ["F1 of extracts", *ROUGE_TITLES.values()]
         parts.append(_ruled("", [header, *map(_baseline_row, *zip(*evaluation.baselines.items(), strict=True))]))
@@ -73,7 +76,7 @@ def side_by_side(records: Sequence[Record], count: int, width: int = 100) -> str
 
 def _score_rows(evaluation: Evaluation) -> list[list[str]]:
     baseline = f"lead-{evaluation.baseline_sentences}"
-    against = [f"{baseline} F1", f"F1 - {baseline}", "95% interval"] if evaluation.lead else []
+    against = [baseline, f"F1 - {baseline}", "95% interval", "p"] if evaluation.lead else []
     rows = [["", "P", "R", "F1", "95% interval", *against]]
     for rouge_type, title in ROUGE_TITLES.items():
         measure = evaluation.model[rouge_type]
@@ -90,6 +93,7 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
                 f"{100 * evaluation.lead[rouge_type].f1.mean:.2f}",
                 f"{100 * difference.mean:+.2f}",
                 f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}",
+                described_p(difference.p, evaluation.resamples),
             ]
         rows.append(row)
     return rows

@@ -10,8 +10,10 @@ from typing import NamedTuple
 from summarizer.evaluation.words import unicode_words
 from summarizer.sentences import split_sentences
 
-# What is measured, in the order of tables -> what it is called there. Shares lie between 0 and 1.
+# What is told of a summary, in the order of tables -> what it is called there. Shares lie between 0 and 1.
+SHARE_READ = "share_read"  # the one that its reader tells, and no text
 TRAITS = {
+    SHARE_READ: "share of the document read",
     "words": "words",
     "length_ratio": "length / reference length",
     "repeated_trigrams": "repeated trigrams",

@@ -22,7 +22,7 @@ PREDICTIONS = ["the crew of anna came home", "bert is lost", "carl", "<script>do
 def report(browser: Browser, tmp_path: Path) -> Browser:
     evaluation = evaluate(lambda documents: PREDICTIONS, CASES, resamples=10)
     file = tmp_path / "report.html"
-    file.write_text(report_page(evaluation, Subject("mine"), resamples=10), "utf-8")
+    file.write_text(report_page(evaluation, Subject("mine")), "utf-8")
     browser.open(file.as_uri())
     return browser
 

@@ -110,7 +110,7 @@ def test_evaluation_prints_a_table_and_writes_metrics_and_predictions(
         "ROUGE-L ",
         "ROUGE-Lsum",
         "95% interval",
-        "lead-3 F1",
+        "F1 - lead-3",
         "reference",
         "prediction",
     ):
@@ -123,7 +123,7 @@ def test_evaluation_prints_a_table_and_writes_metrics_and_predictions(
     rows = [json.loads(line) for line in (output / "predictions.jsonl").read_text().splitlines()]
     assert len(rows) == 4
     for row in rows:
-        assert set(row) == {"id", "document", "reference", "prediction", "scores"}
+        assert set(row) == {"id", "document", "reference", "prediction", "share_read", "scores"}
         assert set(row["scores"]) == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
     assert sorted(path.name for path in output.iterdir()) == ["metrics.json", "predictions.jsonl", "report.html"]
     assert (output / "report.html").read_text(encoding="utf-8").count('<article class="example"') == 4

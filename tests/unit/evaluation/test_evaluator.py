@@ -12,7 +12,7 @@ from summarizer.evaluation.bootstrap import aggregate
 from summarizer.evaluation.cases import Case
 from summarizer.evaluation.evaluator import Evaluation, evaluate
 from summarizer.evaluation.rouge import ROUGE_TYPES, score_pairs
-from summarizer.evaluation.tables import evaluation_table, side_by_side
+from summarizer.evaluation.tables import described_p, evaluation_table, side_by_side
 from summarizer.evaluation.traits import traits_of
 
 CASES = [
@@ -72,8 +72,11 @@ def test_the_table_shows_the_numbers_and_fits_a_terminal(evaluation: Evaluation)
             *measure.f1,
             evaluation.lead[rouge_type].f1.mean,
         ]
-        shown = [float(cell) for cell in row[1:] if cell != "to"]
-        assert shown == pytest.approx([100 * number for number in [*numbers, *difference[:3]]], abs=0.0051)
+        shown = [float(cell) for cell in row[1:] if cell not in ("to", "<")]
+        assert shown[:-1] == pytest.approx([100 * number for number in [*numbers, *difference[:3]]], abs=0.0051)
+        assert table.splitlines()[2].split()[-1] == "p"
+        assert " ".join(row).endswith(f" {described_p(difference.p, 100)}")
+    assert "paired bootstrap" in table
 
 
 def test_the_widest_table_still_fits_a_terminal() -> None:
@@ -81,6 +84,19 @@ def test_the_widest_table_still_fits_a_terminal() -> None:
     evaluation = evaluate(lambda documents: [perfect[document] for document in documents], CASES)
     assert "100.00 to 100.00" in evaluation_table(evaluation)
     assert all(len(line) <= 100 for line in evaluation_table(evaluation).splitlines())
+
+
+def test_how_much_of_the_documents_was_read_is_told_everywhere(evaluation: Evaluation, tmp_path: Path) -> None:
+    told = evaluation.with_reading("lead", [1.0, 0.5, 0.25, 1.0, 1.0, 1.0, 0.85])
+    metrics = told.metrics()
+    assert (metrics["long_document"], metrics["documents_cut"]) == ("lead", 3)
+    assert metrics["traits"]["share_read"] == pytest.approx(0.8)
+    assert [record.as_data()["share_read"] for record in told.records][:3] == [1.0, 0.5, 0.25]
+    row = next(line.split() for line in evaluation_table(told).splitlines() if "document read" in line)
+    assert row[-2:] == ["80.0%", "-"]
+    for key in ("long_document", "documents_cut"):
+        assert key not in evaluation.metrics(), "nobody knows how somebody's predictions were read"
+    assert "document read" not in evaluation_table(evaluation)
 
 
 def test_written_files_read_back(evaluation: Evaluation, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Outline(HTMLParser):
 
 
 def page_of(evaluation: Evaluation, **settings: int) -> str:
-    return report_page(evaluation, Subject("mine", {"run": "outputs/mine"}, "cnn_dailymail"), resamples=50, **settings)
+    return report_page(evaluation, Subject("mine", {"run": "outputs/mine"}, "cnn_dailymail"), **settings)
 
 
 def test_the_page_holds_the_numbers() -> None:
@@ -114,7 +114,7 @@ def test_the_same_seed_picks_the_same() -> None:
 
 def test_without_documents_and_published_scores_the_page_is_shorter() -> None:
     evaluation = evaluate(lambda documents: ["a storm"], [Case("1", "", ("a storm", "a fire"))], resamples=10)
-    page = report_page(evaluation, Subject("mine"), resamples=10)
+    page = report_page(evaluation, Subject("mine"))
     for words in ("lead-3", "Published", "<h4>Document"):
         assert words not in re.sub("<p class=.hint.*?</p>", "", page, flags=re.DOTALL)
     assert "Reference 2" in page
