@@ -79,9 +79,10 @@ def _score_run(config: EvaluateConfig, run: str) -> None:
         data_name=summarizer.config.data.name if config.data_path is None else None,
     )
     _report(config, evaluation, subject, output)
-    logger.info(reading)
     if config.long_document is LongDocument.truncate and (loss := loss_of(summaries)):
         logger.warning(loss)
+    else:
+        logger.info(reading)
     if config.tensorboard:
         _write_board(Path(run), evaluation, config, summarizer.step)
     logger.info("next:")

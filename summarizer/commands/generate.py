@@ -41,13 +41,20 @@ def generate(config: GenerateConfig) -> None:
         progress=len(articles) > 1,
     )
     best = [summaries[0] for summaries in found]
-    if any(one.parts > 1 or one.tokens_read < one.tokens_total for one in best):  # else there is nothing to tell
-        logger.info("%s%s", f"{articles[0].id}: " if len(articles) == 1 else "", told_reading(best))
-    if config.long_document is LongDocument.truncate and (loss := loss_of(best)):
-        logger.warning(loss)
+    _tell_reading(config, articles, best)
     _write(config, articles, found)
     if config.attention is not None:
         _write_attention(Path(config.attention), summarizer, articles, best)
+
+
+def _tell_reading(config: GenerateConfig, articles: list[Article], summaries: list[Summary]) -> None:
+    """Nothing, where every text was read as a whole."""
+    name = f"{articles[0].id}: " if len(articles) == 1 else ""
+    if config.long_document is LongDocument.truncate:
+        if loss := loss_of(summaries):
+            logger.warning("%s%s", name, loss)
+    elif any(one.parts > 1 or one.tokens_read < one.tokens_total for one in summaries):
+        logger.info("%s%s", name, told_reading(summaries))
 
 
 def _require_places(config: GenerateConfig) -> None:

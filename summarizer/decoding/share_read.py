@@ -20,19 +20,13 @@ def told_reading(summaries: Sequence[Summary]) -> str:
 
 
 def loss_of(summaries: Sequence[Summary]) -> str | None:
-    """A line with counts and the way out, if some documents were not read to their end."""
+    """The same with the number of texts that were not read to their end, and the way out; None if there are none."""
     cut = [summary for summary in summaries if summary.tokens_read < summary.tokens_total]
     if not cut:
         return None
-    one = len(summaries) == 1
-    subject = "the text is" if one else f"{len(cut):,} of {len(summaries):,} texts are"
-    part = "it was" if one else "their tokens were"
-    read, total = sum(summary.tokens_read for summary in cut), sum(summary.tokens_total for summary in cut)
-    return (
-        f"{subject} longer than the {max(summary.tokens_read for summary in cut):,} tokens that the model reads, and "
-        f"{percent(1 - read / total)} of {part} left out: long_document=split reads "
-        "everything, in parts"
-    )
+    most = max(summary.tokens_read for summary in cut)
+    why = f"the model takes {most:,}" if len(summaries) == 1 else f"{len(cut):,} are longer than the {most:,} it takes"
+    return f"{told_reading(summaries)}, for {why}; long_document=split reads everything, in parts"
 
 
 def percent(share: float) -> str:

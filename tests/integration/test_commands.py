@@ -258,7 +258,7 @@ def test_a_text_too_long_for_the_model_is_summarized_with_a_warning(command: Com
     assert outcome.out.strip()
     (warning,) = outcome.err.splitlines()
     assert warning.startswith("warning: standard input")
-    assert f"reads 255 tokens, so the summary is of the first {100 * 255 // tokens}% of" in warning
+    assert f"read 255 of {tokens:,} tokens ({100 * 255 / tokens:.1f}%), for the model takes 255;" in warning
 
 
 @pytest.mark.slow
