@@ -34,6 +34,17 @@ class PeerLostError(Exception):
     """Another process of this run is gone, and has said why."""
 
 
+@contextmanager
+def noticing_loss() -> Iterator[None]:
+    """For work that exchanges with others in passing: a lost connection becomes PeerLostError, other errors stay."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "gloo" not in str(error) and not isinstance(error, dist.DistError):
+            raise
+        raise _lost(error) from error
+
+
 def _noticing_loss(call: Callable[P, T]) -> Callable[P, T]:
     """What a lost connection raises, as PeerLostError."""
 
@@ -42,9 +53,13 @@ def _noticing_loss(call: Callable[P, T]) -> Callable[P, T]:
         try:
             return call(*arguments, **named)
         except RuntimeError as error:
-            raise PeerLostError(str(error).partition("\n")[0]) from error
+            raise _lost(error) from error
 
     return guarded
+
+
+def _lost(error: RuntimeError) -> PeerLostError:
+    return PeerLostError(str(error).partition("\n")[0])
 
 
 class Processes:

@@ -38,6 +38,13 @@ class Precision(Enum):
     int8 = "int8"  # CPU only, and for inference alone: weights are rounded to 256 steps, inputs as they come
 
 
+class Strategy(Enum):
+    """How processes that train together share the model; the numbers are the same to rounding."""
+
+    ddp = "ddp"  # each has all of it, and its share of the data
+    fsdp = "fsdp"  # each also keeps but a part of every weight: for models whose training does not fit one GPU
+
+
 _MOST_THREADS = 1024
 _MOST_WORKERS = 256
 # What linear layers multiply in where they are packed for a CPU.
@@ -60,6 +67,12 @@ class RuntimeConfig:
 
     num_workers: int = 0
     """Processes that prepare batches beside the one that trains; 0 prepares them in that one."""
+
+    strategy: Strategy = Strategy.ddp
+    """ddp or fsdp: whether processes that train together each hold the model, or a part of every weight."""
+
+    recompute_activations: bool = False
+    """Whether training keeps what enters each layer and computes the rest again when it is needed: less memory."""
 
     compile: bool = False
     """Whether torch.compile translates the model: some minutes at the start, then faster steps on a GPU."""
@@ -85,6 +98,16 @@ class RuntimeConfig:
             )
         if self.device is DeviceKind.cpu and self.precision is Precision.fp16:
             _refuse_fp16()
+        if self.strategy is Strategy.fsdp and self.precision is Precision.fp16:
+            raise UserError(
+                "runtime.strategy (fsdp) must have a precision whose gradients need no scaling, and not fp16; set "
+                "runtime.precision=bf16 or fp32, or runtime.strategy=ddp"
+            )
+        if self.strategy is Strategy.fsdp and self.compile:
+            raise UserError(
+                "runtime.strategy (fsdp) must go without runtime.compile, which wants all weights in one place; set "
+                "runtime.compile=false, or runtime.strategy=ddp"
+            )
         if self.device is DeviceKind.cuda and self.precision is Precision.int8:
             _refuse_int8()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from itertools import count, islice
@@ -27,7 +28,8 @@ from summarizer.evaluation.validation import Validator
 from summarizer.inference import CONFIG_FILE, TOKENIZER_FILE
 from summarizer.model.transformer import Transformer
 from summarizer.parallel import PeerLostError, Processes, joined
-from summarizer.runtime import Runtime, configure_logging, seed_step, set_up
+from summarizer.runtime import Runtime, Strategy, configure_logging, seed_step, set_up
+from summarizer.sharding import WholeTwin, shard
 from summarizer.tokenizer import Tokenizer
 from summarizer.training.config import TrainingConfig
 from summarizer.training.gauge import Gauge
@@ -77,7 +79,10 @@ def _train_together(config: TrainConfig, processes: Processes) -> None:
 
 def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedData, processes: Processes) -> None:
     seed_step(config.seed, 0)
-    model = Transformer(config.model, data.tokenizer.vocab_size).to(runtime.device)
+    model = Transformer(
+        config.model, data.tokenizer.vocab_size, recompute=config.runtime.recompute_activations
+    )  # on the CPU: all of it may not fit a GPU
+    validated, with_weights = _placed(model, config.runtime.strategy, runtime, processes)
     updater = _updater(config, model, runtime, processes)
     state = resume(
         run_dir,
@@ -95,7 +100,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
     if config.runtime.compile:
         model.compile()
     loader = _loader(config, data, runtime, processes)
-    validator = _validator(config, model, data, runtime, processes)
+    validator = _validator(config, validated, with_weights, data, runtime, processes)
     logger.info("%s", start_table(config, run_dir, runtime, data, model, loader, state, processes))
     gauge = Gauge.measured(runtime, processes)
     updater.rehearse(loader.largest_batch())
@@ -127,6 +132,17 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
         best = {f"best_{name}": value for name, value in state.best_metrics.items() if "/" not in name}
         reporter.finish(hyperparameters(config), best)
     logger.info("%s", end_table(run_dir, state, reporter.speed()))
+
+
+def _placed(
+    model: Transformer, strategy: Strategy, runtime: Runtime, processes: Processes
+) -> tuple[Transformer, Callable[[], AbstractContextManager[None]]]:
+    """Put ``model`` where it is trained. Returns what a validation looks at, and where it has its weights."""
+    if strategy is Strategy.ddp or processes.size == 1:  # one process has nobody to share with
+        return model.to(runtime.device), nullcontext
+    twin = WholeTwin(model, runtime.device)
+    shard(model, [*model.encoder_layers, *model.decoder_layers], runtime.device)
+    return twin.model, partial(twin.with_weights_of, model)
 
 
 def _updater(config: TrainConfig, model: Transformer, runtime: Runtime, processes: Processes) -> Updater:
@@ -163,7 +179,12 @@ def _loader(config: TrainConfig, data: PreparedData, runtime: Runtime, processes
 
 
 def _validator(
-    config: TrainConfig, model: Transformer, data: PreparedData, runtime: Runtime, processes: Processes
+    config: TrainConfig,
+    model: Transformer,
+    with_weights: Callable[[], AbstractContextManager[None]],
+    data: PreparedData,
+    runtime: Runtime,
+    processes: Processes,
 ) -> Validator:
     return Validator(
         model,
@@ -183,6 +204,7 @@ def _validator(
         samples=config.validation.samples,
         language=config.validation.language,
         processes=processes,
+        with_weights=with_weights,
     )
 
 

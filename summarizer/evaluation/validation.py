@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -56,6 +57,7 @@ class ValidationConfig:
 class Validator:
     """Called by the trainer: the validation of the model as it is at that moment.
 
+    :param model: which this process holds all of, at least within the context of ``with_weights``.
     :param loader: the whole validation split.
     :param examples: its first ``rouge_examples`` as text.
     """
@@ -72,6 +74,7 @@ class Validator:
         samples: int,
         language: str = ENGLISH,
         processes: Processes = ALONE,
+        with_weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.model = model
         self.loader = loader
@@ -82,12 +85,16 @@ class Validator:
         self.samples = samples
         self.language = language
         self.processes = processes
+        self.with_weights = with_weights
         leads = [lead(example.document) for example in examples]
         self.lead_metrics = {f"lead3/{name}": value for name, value in self._rouge(leads).items()}
 
     def __call__(self, stop_requested: Callable[[], bool] = lambda: False) -> Validation:
         """Raises ValidationStopped soon after ``stop_requested`` says yes, in any of the processes."""
+        with self.with_weights():
+            return self._validate(stop_requested)
 
+    def _validate(self, stop_requested: Callable[[], bool]) -> Validation:
         def stop_if_requested() -> None:
             if stop_requested():
                 raise ValidationStopped

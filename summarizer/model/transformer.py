@@ -1,11 +1,12 @@
 """The encoder/decoder Transformer: source ids and previous target ids in, what predicts the next token out."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from summarizer.model.cache import DecoderCache, PointerCache
 from summarizer.model.config import TransformerConfig
@@ -35,10 +36,13 @@ class Transformer(nn.Module):
     ever sees them. :func:`segments_of` source lengths may be given beside a mask that says the same, for speed.
     """
 
-    def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
+    def __init__(self, config: TransformerConfig, vocab_size: int, *, recompute: bool = False) -> None:
+        """:param recompute: in training, keep what enters each layer and compute the rest again in the backward pass
+        (Chen et al. 2016): less memory, more time."""
         super().__init__()
         self.config = config
         self.vocab_size = vocab_size
+        self.recompute = recompute
         self.source_embedding = nn.Embedding(vocab_size, config.width)
         self.target_embedding = nn.Embedding(vocab_size, config.width)
         self.positions = embedding_positions(config.positions, width=config.width, max_positions=config.max_positions)
@@ -58,8 +62,12 @@ class Transformer(nn.Module):
     def num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+    def load_weights(
+        self, weights: Mapping[str, Tensor], copy: Callable[[Tensor, Tensor], object] = Tensor.copy_
+    ) -> None:
         """Copy ``weights``, named as in ``named_parameters()``, into the model.
+
+        :param copy: what puts the second tensor into the first, if this process may hold but a part of the first.
 
         Raises ValueError, before anything is copied, if names or shapes are not exactly the model's.
         """
@@ -73,7 +81,7 @@ class Transformer(nn.Module):
             )
         with torch.no_grad():
             for name, parameter in parameters.items():
-                parameter.copy_(weights[name])
+                copy(parameter, weights[name])
 
     def forward(
         self,
@@ -90,7 +98,7 @@ class Transformer(nn.Module):
         """encoder_output_BSD."""
         hidden_BSD = self._embed(self.source_embedding, source_BS)
         for layer in self.encoder_layers:
-            hidden_BSD = layer(hidden_BSD, source_mask_BS, segments)
+            hidden_BSD = self._through(layer, hidden_BSD, source_mask_BS, segments)
         encoder_output_BSD: Tensor = self.encoder_norm(hidden_BSD)
         return encoder_output_BSD
 
@@ -106,7 +114,7 @@ class Transformer(nn.Module):
         embedded_BTD = self._embed(self.target_embedding, decoder_input_BT)
         hidden_BTD = embedded_BTD
         for layer in self.decoder_layers:
-            hidden_BTD = layer(hidden_BTD, encoder_output_BSD, source_mask_BS, crossing)
+            hidden_BTD = self._through(layer, hidden_BTD, encoder_output_BSD, source_mask_BS, crossing)
         hidden_BTD = self.decoder_norm(hidden_BTD)
         if self.pointer is None:
             return DecoderOutput(hidden_BTD, None)
@@ -159,6 +167,14 @@ class Transformer(nn.Module):
         copying = self.pointer(hidden_BWD, embedded_BWD, encoder_output_BSD, key_BSK, cache.source_mask_BS)
         cache.copying = copying
         return mixed_log_probabilities(logits_BWV, copying, tokens)
+
+    def _through(self, layer: nn.Module, *inputs: object) -> Tensor:
+        """The same numbers either way: what dropout draws is drawn again."""
+        if self.recompute and self.training:
+            output: Tensor = checkpoint(layer, *inputs, use_reentrant=False)
+        else:
+            output = layer(*inputs)
+        return output
 
     def _embed(self, embedding: nn.Embedding, token_BT: Tensor) -> Tensor:
         embedding_BTD = embedding(token_BT) * math.sqrt(self.config.width)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import ChainMap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from summarizer.checkpoint import (
     write_checkpoint,
 )
 from summarizer.errors import UserError
+from summarizer.parallel import ALONE, Processes
+from summarizer.sharding import gathered
 from summarizer.training.state import TrainerState, model_weights, optimizer_tensors
 from summarizer.training.step import Updater
 
@@ -39,7 +42,7 @@ class Saver:
     :param best_metric: what the best checkpoint is best by.
     :param max_failures: so many failed saves in a row raise what the last of them met.
     :param in_background: whether training goes on while the disk writes, from a copy of all that is saved.
-    :param is_writing: false where another process does all this for the same run.
+    :param processes: of which the main one does all this, and others but give their parts of a sharded model.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Saver:
         keep_last: int,
         max_failures: int,
         in_background: bool = True,
-        is_writing: bool = True,
+        processes: Processes = ALONE,
     ) -> None:
         self.run_dir = run_dir
         self.updater = updater
@@ -59,7 +62,7 @@ class Saver:
         self.keep_last = keep_last
         self.max_failures = max_failures
         self.in_background = in_background
-        self.is_writing = is_writing
+        self.processes = processes
         self.failures = 0  # in a row
         self._step: int | None = None  # of the last save that was begun
         self._writing: _Writing | None = None  # that save, until its outcome is known
@@ -73,18 +76,24 @@ class Saver:
         :param if_failed: called once it is known that this save failed.
         :raises UserError: the disk refuses once too often; or at once, if weights are not finite.
         """
-        if not self.is_writing:
-            return
         if must:
             self.settle()
-        if self._step != state.step or (must and self.failures):
+        if self._is_to_begin(state, must):
             self.settle()
             self._if_failed = if_failed or _nothing
             self._step = state.step
             self._snapshot = self._take_snapshot(state)
-            self._writing = _Writing(partial(self._write, self._snapshot, state.copy()))
+            if self._snapshot is not None:
+                self._writing = _Writing(partial(self._write, self._snapshot, state.copy()))
         if must or not self.in_background:
             self.settle(must=must)
+
+    def _is_to_begin(self, state: TrainerState, must: bool) -> bool:
+        """Whether this process has to do with a save now. What was tried and what failed, the main one knows."""
+        is_to_begin = self._step != state.step or (must and self.failures > 0)
+        if self.updater.is_sharded:
+            return self.processes.from_main(is_to_begin)
+        return is_to_begin and self.processes.is_main
 
     def settle(self, *, must: bool = False) -> None:
         """Wait for the save under way, if there is one, and face its outcome. Raises UserError as :meth:`save` does."""
@@ -121,7 +130,7 @@ class Saver:
 
     def restate_best(self, state: TrainerState) -> None:
         """Let ``best.json`` say what ``state`` says: a run killed between two writes left it behind."""
-        if state.best_step is None or state.best_value is None or not self.is_writing:
+        if state.best_step is None or state.best_value is None or not self.processes.is_main:
             return
         best = Best(state.best_step, self.best_metric, state.best_value)
         try:
@@ -130,14 +139,20 @@ class Saver:
         except UserError as error:
             logger.warning("%s; training goes on", error)
 
-    def _take_snapshot(self, state: TrainerState) -> Snapshot:
-        model, optimizer = self.updater.model, self.updater.optimizer
+    def _take_snapshot(self, state: TrainerState) -> Snapshot | None:
+        """None at a process that does not write."""
+        model, moments = self.updater.model, self.updater.optimizer
+        tensors = {"model": model_weights(model), "trainer_tensors": optimizer_tensors(model, moments)}
+        if self.updater.is_sharded:
+            memory = ChainMap(*(dict(each) for each in self._snapshot.tensors.values())) if self._snapshot else {}
+            tensors = {name: gathered(each, memory, keep=self.processes.is_main) for name, each in tensors.items()}
+        if not self.processes.is_main:
+            return None
         return take_snapshot(
             state.step,
-            model=model_weights(model),
-            trainer_tensors=optimizer_tensors(model, optimizer),
+            **tensors,
             trainer_state={"state": state.to_plain(), "scaler": self.updater.scaler.state_dict()},
-            share_memory=not self.in_background,
+            share_memory=not self.in_background or self.updater.is_sharded,
             reuse=self._snapshot,
         )
 

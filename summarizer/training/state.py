@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from summarizer.data.loader import Position
 from summarizer.errors import UserError
+from summarizer.sharding import fill
 
 Settings: TypeAlias = dict[str, str | int | float | bool]  # by dotted name
 
@@ -104,5 +105,8 @@ def restore_optimizer(model: nn.Module, optimizer: Optimizer, tensors: Mapping[s
             raise ValueError(f"the optimizer's tensors are not this model's, such as {path}")
     for path, value in tensors.items():
         name, _, key = path.rpartition("/")
+        parameter = parameters[name]
         # The step count stays where AdamW's fused kernel expects it: beside its parameter, in float32.
-        optimizer.state[parameters[name]][key] = value.to(parameters[name].device, torch.float32, copy=True)
+        like = torch.zeros((), device=parameter.device) if key == "step" else parameter.detach()
+        optimizer.state[parameter][key] = torch.empty_like(like, dtype=torch.float32)
+        fill(optimizer.state[parameter][key], value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -16,8 +17,9 @@ from summarizer.data.batch import Batch
 from summarizer.errors import UserError
 from summarizer.model.flops import Amounts, update_flops
 from summarizer.model.transformer import Transformer
-from summarizer.parallel import ALONE, Processes
+from summarizer.parallel import ALONE, Processes, noticing_loss
 from summarizer.runtime import Precision, Runtime, seed_step
+from summarizer.sharding import is_sharded, whole
 from summarizer.training.cross_entropy import LossSums
 from summarizer.training.loss import batch_loss
 from summarizer.training.memory import is_out_of_memory
@@ -47,6 +49,7 @@ class StepReport:
 class Updater:
     """Applies updates to a model; the same weights, batches and step number give the same new weights.
 
+    :param model: of which each process may hold all, or a part of every weight.
     :param learning_rate: step -> learning rate.
     :param coverage_weight: step -> weight of the coverage loss, for models with a pointer.
     :param clip_norm: gradients longer than this are shortened to it.
@@ -76,6 +79,7 @@ class Updater:
         self.clip_norm = clip_norm
         self.seed = seed
         self.processes = processes
+        self.is_sharded = is_sharded(model)
         self.pieces = 1  # that a batch is computed in, since it did not fit the memory in fewer
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
 
@@ -87,7 +91,8 @@ class Updater:
         """
         target_tokens, real_tokens, positions, flops = self._count(batches)
         sums = self._accumulate_in_pieces(step, batches, target_tokens)
-        self.processes.sum_gradients(self.model.parameters())
+        if not self.is_sharded:  # else the backward pass has done so
+            self.processes.sum_gradients(self.model.parameters())
         sums = dict(zip(sums, self.processes.sum(torch.stack(list(sums.values()))), strict=True))
         learning_rate = self.learning_rate(step)
         gradient_norm = self._apply(learning_rate, sums["loss"] / target_tokens)
@@ -142,7 +147,8 @@ class Updater:
 
         The loss and its gradient are the same in any number of pieces; dropout draws other elements.
 
-        :raises UserError: not even a single example fits.
+        :raises UserError: not even a single example fits; or the first try does not, if the model is sharded: the
+            others wait within their forward or backward pass then, and cannot be asked to begin again.
         """
         self.model.train()
         while True:
@@ -150,11 +156,14 @@ class Updater:
             reason, sums = "", {}
             pieces = [piece for batch in batches for piece in batch.split(self.pieces)]
             try:
-                sums = self._accumulate(pieces, target_tokens, self.coverage_weight(step))
+                with self._exchanging():
+                    sums = self._accumulate(pieces, target_tokens, self.coverage_weight(step))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 reason = str(error).split("\n")[0]
+                if self.is_sharded:
+                    raise self._too_large(pieces, reason) from error
             if not self.processes.largest(bool(reason)):
                 return sums
             self._make_smaller(pieces, reason)
@@ -164,13 +173,9 @@ class Updater:
 
         Outside the handler, for the exception there keeps alive what did not fit.
         """
-        largest = max(pieces, key=lambda piece: piece.num_positions)
-        shape = f"{len(largest.ids)} examples of {largest.source_BS.shape[1]} + {largest.target_BT.shape[1]} positions"
         if reason and all(len(piece.ids) == 1 for piece in pieces):
-            raise UserError(
-                f"{shape} do not fit the memory of {self.runtime.device} ({reason}): lower data.max_source_tokens, or "
-                "take a smaller model"
-            )
+            raise self._too_large(pieces, reason)
+        shape = _largest_shape(pieces)
         self.pieces *= 2
         logger.warning(
             "%s do not fit the memory of %s (%s): batches are computed in %d pieces from now on; "
@@ -180,6 +185,20 @@ class Updater:
         self.optimizer.zero_grad(set_to_none=True)
         if self.runtime.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _too_large(self, pieces: Sequence[Batch], reason: str) -> UserError:
+        if all(len(piece.ids) == 1 for piece in pieces):
+            way_out = "lower data.max_source_tokens, or take a smaller model"
+        else:
+            way_out = "divide data.batching.max_tokens by 2, and multiply training.accumulate by it"
+        if not self.model.recompute:
+            way_out += "; or set runtime.recompute_activations=true"
+        return UserError(
+            f"{_largest_shape(pieces)} do not fit the memory of {self.runtime.device} ({reason}): {way_out}"
+        )
+
+    def _exchanging(self) -> AbstractContextManager[None]:
+        return noticing_loss() if self.is_sharded else nullcontext()
 
     def _accumulate(self, batches: Sequence[Batch], target_tokens: int, coverage_weight: float) -> dict[str, Tensor]:
         """Add up the gradients, and what :class:`LossSums` holds."""
@@ -201,7 +220,9 @@ class Updater:
     def _apply(self, learning_rate: float, loss: Tensor) -> float:
         """Step the optimizer unless loss or gradient is not finite: one bad number would spoil every weight."""
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        gradients = [each.grad for each in self.model.parameters() if each.grad is not None]
+        norm = whole(nn.utils.get_total_norm(gradients))
+        nn.utils.clip_grads_with_norm_(self.model.parameters(), self.clip_norm, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         gradient_norm = float(norm)
@@ -209,3 +230,8 @@ class Updater:
             self.scaler.step(self.optimizer)
         self.scaler.update()
         return gradient_norm
+
+
+def _largest_shape(pieces: Sequence[Batch]) -> str:
+    largest = max(pieces, key=lambda piece: piece.num_positions)
+    return f"{len(largest.ids)} examples of {largest.source_BS.shape[1]} + {largest.target_BT.shape[1]} positions"

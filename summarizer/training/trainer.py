@@ -15,6 +15,7 @@ from summarizer.data.batch import Batch
 from summarizer.data.loader import BatchLoader
 from summarizer.errors import UserError
 from summarizer.parallel import ALONE, Processes
+from summarizer.sharding import fill
 from summarizer.training.config import BEST_IS_LOWEST, TrainingConfig
 from summarizer.training.interruption import Interrupted, StopRequest
 from summarizer.training.reporting import Reporter
@@ -57,7 +58,7 @@ class Trainer:
             keep_last=config.keep_last,
             max_failures=config.max_failed_saves,
             in_background=config.save_in_background,
-            is_writing=processes.is_main,
+            processes=processes,
         )
 
     def fit(self) -> TrainerState:
@@ -193,7 +194,7 @@ def resume(
     try:
         state = TrainerState.from_plain(checkpoint.trainer_state["state"])
         _require_same_origin(run_dir, state, fresh)
-        updater.model.load_weights(checkpoint.model)
+        updater.model.load_weights(checkpoint.model, copy=fill)
         restore_optimizer(updater.model, updater.optimizer, checkpoint.trainer_tensors)
         if checkpoint.trainer_state["scaler"]:  # only a run in fp16 has one
             updater.scaler.load_state_dict(checkpoint.trainer_state["scaler"])

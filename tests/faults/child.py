@@ -21,6 +21,7 @@ from summarizer.commands import train as command
 from summarizer.config import TrainConfig
 from summarizer.data.batch import Batch
 from summarizer.errors import UserError
+from summarizer.sharding import whole
 from summarizer.training.saving import THREAD_NAME
 from summarizer.training.step import StepReport, Updater
 
@@ -93,7 +94,7 @@ def _note_examples(order: Order) -> None:
         report = update(self, step, batches)
         note("update", [step, [list(batch.ids) for batch in batches]])
         if order.size > 1:
-            weights = b"".join(each.detach().numpy().tobytes() for each in self.model.parameters())
+            weights = b"".join(whole(each.detach()).numpy().tobytes() for each in self.model.parameters())
             note("weights", [step, hashlib.sha256(weights).hexdigest()])
         return report
 
