@@ -9,6 +9,8 @@ another, and all can still agree on what to do.
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,11 +20,13 @@ from typing import ParamSpec, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import _set_pg_timeout
+from torch.distributed.distributed_c10d import PrefixStore, Store, _set_pg_timeout
+from torch.distributed.rendezvous import rendezvous
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
+_GLANCE = 0.02  # seconds
 _BUCKET = 1 << 23  # numbers that travel together: 32 MiB
 # To find each other again after a restart; a process that ended before all had met is waited for no longer.
 _PATIENCE_TO_MEET = timedelta(minutes=5)
@@ -161,12 +165,51 @@ def joined() -> Iterator[Processes]:
 
 @_noticing_loss
 def _meet() -> Processes:
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE_TO_MEET)
-    processes = Processes(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+    store, rank, size = next(rendezvous("env://", timeout=_PATIENCE_TO_MEET))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        store=PrefixStore(_agree_on_a_name(store, rank, size), store),
+        rank=rank,
+        world_size=size,
+        timeout=_PATIENCE_TO_MEET,
+    )
+    processes = Processes(rank, size, int(os.environ.get("LOCAL_RANK", "0")))
     processes.exchange(None)  # nobody leaves before all are here, or the others would wait for it
-    # Not a second group with more patience: its members miss each other once torchrun has restarted them.
     _set_pg_timeout(_PATIENCE, dist.group.WORLD)
     return processes
+
+
+def _agree_on_a_name(store: Store, rank: int, size: int) -> str:
+    """A name that no earlier meeting in ``store`` had, the same for all.
+
+    When torchrun starts processes again, they find in its store what those before them left there, addresses among
+    it, and nothing tells them so: machines do not even count restarts alike. So each asks under a name that it made up,
+    the first answers whatever it is asked, and a question from the past does no harm.
+    """
+    if rank == 0:
+        return _answer_all(store, size)
+    question = uuid.uuid4().hex
+    store.set(f"asks/{rank}", question)
+    name = store.get(f"answers/{question}").decode()
+    store.set(f"{name}/knows/{rank}", "")
+    return name
+
+
+def _answer_all(store: Store, size: int) -> str:
+    name = uuid.uuid4().hex
+    missing, answered = set(range(1, size)), dict[int, str]()
+    deadline = time.monotonic() + _PATIENCE_TO_MEET.total_seconds()
+    while missing:
+        for other in filter(lambda other: store.check([f"asks/{other}"]), sorted(missing)):
+            question = store.get(f"asks/{other}").decode()
+            if answered.get(other) != question:
+                store.set(f"answers/{question}", name)
+                answered[other] = question
+        missing = {other for other in missing if not store.check([f"{name}/knows/{other}"])}
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"of {size} processes, {sorted(missing)} did not come")
+        time.sleep(_GLANCE)
+    return name
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:

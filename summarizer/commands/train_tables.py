@@ -47,7 +47,8 @@ def start_table(
         "model": f"{model.num_parameters:,} parameters: width {sizes.width}, {sizes.num_heads} heads, "
         f"{sizes.encoder_layers} + {sizes.decoder_layers} layers, vocabulary {model.vocab_size:,}",
         "updates": f"{config.training.max_steps:,} of about {tokens_per_update:,.0f} tokens: {epochs:.1f} epochs",
-        "device": runtime.describe() + (f", {processes.size} processes" if processes.size > 1 else ""),
+        "device": runtime.describe()
+        + (f", {processes.size} processes ({config.runtime.strategy.value})" if processes.size > 1 else ""),
         "run folder": f"{run_dir}" + (f", continued after step {state.step:,}" if state.step else ""),
         "watch": tensorboard_command(run_dir),
     }

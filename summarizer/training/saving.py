@@ -25,7 +25,7 @@ from summarizer.checkpoint import (
 )
 from summarizer.errors import UserError
 from summarizer.parallel import ALONE, Processes
-from summarizer.sharding import gathered
+from summarizer.sharding import gathered, is_sharded
 from summarizer.training.state import TrainerState, model_weights, optimizer_tensors
 from summarizer.training.step import Updater
 
@@ -63,6 +63,7 @@ class Saver:
         self.max_failures = max_failures
         self.in_background = in_background
         self.processes = processes
+        self.is_sharded = is_sharded(updater.model)
         self.failures = 0  # in a row
         self._step: int | None = None  # of the last save that was begun
         self._writing: _Writing | None = None  # that save, until its outcome is known
@@ -91,7 +92,7 @@ class Saver:
     def _is_to_begin(self, state: TrainerState, must: bool) -> bool:
         """Whether this process has to do with a save now. What was tried and what failed, the main one knows."""
         is_to_begin = self._step != state.step or (must and self.failures > 0)
-        if self.updater.is_sharded:
+        if self.is_sharded:
             return self.processes.from_main(is_to_begin)
         return is_to_begin and self.processes.is_main
 
@@ -143,7 +144,7 @@ class Saver:
         """None at a process that does not write."""
         model, moments = self.updater.model, self.updater.optimizer
         tensors = {"model": model_weights(model), "trainer_tensors": optimizer_tensors(model, moments)}
-        if self.updater.is_sharded:
+        if self.is_sharded:
             memory = ChainMap(*(dict(each) for each in self._snapshot.tensors.values())) if self._snapshot else {}
             tensors = {name: gathered(each, memory, keep=self.processes.is_main) for name, each in tensors.items()}
         if not self.processes.is_main:
@@ -152,7 +153,7 @@ class Saver:
             state.step,
             **tensors,
             trainer_state={"state": state.to_plain(), "scaler": self.updater.scaler.state_dict()},
-            share_memory=not self.in_background or self.updater.is_sharded,
+            share_memory=not self.in_background or self.is_sharded,
             reuse=self._snapshot,
         )
 

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 from harness import IMPORTS, MakeRun, Run, tiny_config
+from launcher import SLOW, torchrun
+from team import LENGTH, MakeTeam, Team, calm
+
+from summarizer.runtime import Strategy
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,3 +55,42 @@ def make_run(tmp_path: Path, shared_cache: Path) -> MakeRun:
         return Run(tiny_config(folder / "run", folder / "cache" if fresh else shared_cache, **settings), folder)
 
     return make
+
+
+@pytest.fixture
+def make_team(make_run: MakeRun) -> MakeTeam:
+    """So many processes on a run in a new folder, or on the run in ``folder``."""
+
+    def make(
+        size: int,
+        folder: Path | None = None,
+        *,
+        strategy: Strategy = Strategy.ddp,
+        batching: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Team:
+        first = calm(make_run(**{**LENGTH, **settings}), strategy=strategy, **(batching or {}))
+        if folder is not None:
+            first.config.run_dir = str(folder)
+        return Team([first, *(Run(first.config, make_run().notes) for _ in range(size - 1))])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Run:
+    """The run of a team by one process. Look, do not touch: tests share it."""
+    folder = tmp_path_factory.mktemp("alone")
+    run = calm(Run(tiny_config(folder / "run", shared_cache, **LENGTH), folder))
+    assert run.attempt() == 0, run.output
+    return run
+
+
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Run:
+    """The slow run of a team by torchrun, to which nothing happened. Look, do not touch."""
+    folder = tmp_path_factory.mktemp("expected")
+    run = calm(Run(tiny_config(folder / "run", shared_cache, **{**LENGTH, **SLOW}), folder))
+    with torchrun(run) as process:
+        assert process.wait() == 0, process.stdout and process.stdout.read()
+    return run

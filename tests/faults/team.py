@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+import torch
 from harness import Run
+
+from summarizer.runtime import Strategy
+
+# Without dropout, of which each process draws its own.
+LENGTH = {"max_steps": 6, "patience": None, "validate_every": 3, "save_every": 3, "best_metric": "loss"}
 
 
 @dataclass
@@ -52,6 +59,40 @@ class Team:
 
 
 MakeTeam = Callable[..., Team]
+
+
+def calm(run: Run, *, strategy: Strategy = Strategy.ddp, **batching: Any) -> Run:
+    """The run without what depends on the number of processes or makes rounding matter."""
+    config = run.config
+    data = replace(config.data, batching=replace(config.data.batching, **batching))
+    # AdamW makes a whole step of the rounding of a gradient that should be 0, unless eps is larger.
+    optimizer = replace(config.optimizer, eps=1e-3)
+    model, runtime = replace(config.model, dropout=0.0), replace(config.runtime, strategy=strategy)
+    return Run(replace(config, model=model, data=data, optimizer=optimizer, runtime=runtime), run.notes)
+
+
+def sets(run: Run) -> dict[int, list[set[str]]]:
+    return {step: [set(batch) for batch in batches] for step, batches in run.examples().items()}
+
+
+def assert_same_weights(mine: Run, its: Run) -> None:
+    """To rounding: sums over rows are the same numbers added up in another order."""
+    found, expected = mine.checkpoint(), its.checkpoint()
+    assert found.step == expected.step
+    assert found.trainer_state["state"]["position"] == expected.trainer_state["state"]["position"]
+    for name, weight in expected.model.items():
+        torch.testing.assert_close(found.model[name], weight, rtol=1e-4, atol=1e-5)
+
+
+def assert_same_run(team: Team, alone: Run) -> None:
+    assert_same_weights(team.members[0], alone)
+    assert team.examples() == sets(alone)
+    for got, wanted in zip(team.members[0].curves(), alone.curves(), strict=True):
+        assert got.keys() == wanted.keys()
+        for kind in ("train", "validation"):
+            for name, value in wanted.get(kind, {}).items():
+                assert got[kind][name] == pytest.approx(value, rel=1e-4, abs=1e-5), (wanted["step"], name)
+    assert len(set(map(str, team.weights()))) == 1, "each process has the same weights, bit for bit"
 
 
 def _of_rank(orders: dict[str, Any], rank: int) -> dict[str, Any]:

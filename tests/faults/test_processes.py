@@ -5,78 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from child import wait_for
-from harness import KILLED, MakeRun, Run, tiny_config
-from team import MakeTeam, Team
+from harness import KILLED, MakeRun, Run
+from launcher import SLOW, children_of, torchrun, wait_for_step
+from team import MakeTeam, assert_same_run, sets
 
-from summarizer.config import to_yaml
 from summarizer.errors import UserError
 
 pytestmark = pytest.mark.slow
-
-SLOW = {"accumulate": 20, "max_steps": 30, "validate_every": 10, "save_every": 5}
-# Without dropout, of which each process draws its own.
-LENGTH = {"max_steps": 6, "patience": None, "validate_every": 3, "save_every": 3, "best_metric": "loss"}
-
-
-def calm(run: Run, **batching: Any) -> Run:
-    """The run without what depends on the number of processes or makes rounding matter."""
-    config = run.config
-    data = replace(config.data, batching=replace(config.data.batching, **batching))
-    # AdamW makes a whole step of the rounding of a gradient that should be 0, unless eps is larger.
-    optimizer = replace(config.optimizer, eps=1e-3)
-    return Run(replace(config, model=replace(config.model, dropout=0.0), data=data, optimizer=optimizer), run.notes)
-
-
-@pytest.fixture
-def make_team(make_run: MakeRun) -> MakeTeam:
-    """So many processes on a run in a new folder, or on the run in ``folder``."""
-
-    def make(size: int, folder: Path | None = None, *, batching: dict[str, Any] | None = None, **settings: Any) -> Team:
-        first = calm(make_run(**{**LENGTH, **settings}), **(batching or {}))
-        if folder is not None:
-            first.config.run_dir = str(folder)
-        return Team([first, *(Run(first.config, make_run().notes) for _ in range(size - 1))])
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Run:
-    """The same run by one process. Look, do not touch."""
-    folder = tmp_path_factory.mktemp("alone")
-    run = calm(Run(tiny_config(folder / "run", shared_cache, **LENGTH), folder))
-    assert run.attempt() == 0, run.output
-    return run
-
-
-def sets(run: Run) -> dict[int, list[set[str]]]:
-    return {step: [set(batch) for batch in batches] for step, batches in run.examples().items()}
-
-
-def assert_same_run(team: Team, alone: Run) -> None:
-    """To rounding: sums over rows are the same numbers added up in another order."""
-    mine, its = team.members[0].checkpoint(), alone.checkpoint()
-    for name, weight in its.model.items():
-        torch.testing.assert_close(mine.model[name], weight, rtol=1e-4, atol=1e-5)
-    assert mine.step == its.step
-    assert mine.trainer_state["state"]["position"] == its.trainer_state["state"]["position"]
-    assert team.examples() == sets(alone)
-    for got, wanted in zip(team.members[0].curves(), alone.curves(), strict=True):
-        assert got.keys() == wanted.keys()
-        for kind in ("train", "validation"):
-            for name, value in wanted.get(kind, {}).items():
-                assert got[kind][name] == pytest.approx(value, rel=1e-4, abs=1e-5), (wanted["step"], name)
-    assert len(set(map(str, team.weights()))) == 1, "each process has the same weights, bit for bit"
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -160,54 +100,10 @@ def test_one_of_them_killed_ends_the_others_in_order_and_the_same_command_goes_o
 # Under torchrun itself
 
 
-def torchrun(run: Run, *options: str) -> subprocess.Popen[str]:
-    """Two processes, which train as ``run`` would."""
-    program = (
-        "import sys\n"
-        "from summarizer.commands.entry import execute\n"
-        "from summarizer.commands.train import train\n"
-        "from summarizer.config import TrainConfig, from_yaml\n"
-        "from pathlib import Path\n"
-        "execute(train, __import__('omegaconf').OmegaConf.structured(from_yaml(Path(sys.argv[1]))), TrainConfig)\n"
-    )
-    (run.notes / "program.py").write_text(program)
-    (run.notes / "config.yaml").write_text(to_yaml(run.config))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *options]
-    return subprocess.Popen(
-        [*command, str(run.notes / "program.py"), str(run.notes / "config.yaml")],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
-    )  # fmt: skip
-
-
-def wait_for_step(run: Run, step: int) -> None:
-    wait_for(run.folder / "metrics.jsonl")
-    deadline = time.monotonic() + 120
-    while f'"step": {step}, "train"' not in (run.folder / "metrics.jsonl").read_text(encoding="utf-8"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def children_of(parent: int) -> list[int]:
-    path = Path(f"/proc/{parent}/task/{parent}/children")
-    if not path.exists():
-        pytest.skip("needs /proc")
-    return [int(child) for child in path.read_text().split()]
-
-
 @pytest.fixture
 def slow_team(make_team: MakeTeam) -> MakeRun:
     """A run whose updates take long enough to be met by what shall happen to them."""
     return lambda: make_team(1, **SLOW).members[0]
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Run:
-    folder = tmp_path_factory.mktemp("expected")
-    run = calm(Run(tiny_config(folder / "run", shared_cache, **{**LENGTH, **SLOW}), folder))
-    with torchrun(run) as process:
-        assert process.wait() == 0, process.stdout and process.stdout.read()
-    return run
 
 
 def test_torchrun_restarts_what_was_killed_and_the_result_is_the_same_bit_for_bit(

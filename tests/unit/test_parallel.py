@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import socket
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -121,6 +123,22 @@ def test_all_get_the_same() -> None:
             "gradient": [0.0, 6.0, 12.0],
             "untouched": None,
         }
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_who_meets_again_where_others_met_agrees_on_a_new_name(first: int) -> None:
+    """Whoever comes first, and though one of those before did not live to read the answer."""
+    store = dist.HashStore()
+    store.set("asks/2", "a question from the past")
+    names = set()
+    for _ in range(3):
+        with ThreadPoolExecutor(3) as pool:
+            found = [pool.submit(parallel._agree_on_a_name, store, first, 3)]
+            time.sleep(0.05)
+            found += [pool.submit(parallel._agree_on_a_name, store, rank, 3) for rank in {0, 1, 2} - {first}]
+            (name,) = {each.result(timeout=20) for each in found}
+        assert name not in names
+        names.add(name)
 
 
 def leave_early(processes: Processes) -> str:

@@ -23,6 +23,7 @@ from summarizer.runtime import (
     Precision,
     Runtime,
     RuntimeConfig,
+    Strategy,
     configure_logging,
     seed_step,
     set_up,
@@ -151,6 +152,8 @@ def test_slow_bf16_is_allowed_with_a_warning(machine: pytest.MonkeyPatch, caplog
         (RuntimeConfig(device=DeviceKind.cpu, precision=Precision.fp16), "(fp16)"),
         (RuntimeConfig(num_threads=0), "(0)"),
         (RuntimeConfig(num_workers=-1), "(-1)"),
+        (RuntimeConfig(strategy=Strategy.fsdp, precision=Precision.fp16), "runtime.strategy (fsdp)"),
+        (RuntimeConfig(strategy=Strategy.fsdp, compile=True), "runtime.strategy (fsdp)"),
     ],
 )
 def test_what_the_machine_cannot_do_is_refused_in_one_line(
