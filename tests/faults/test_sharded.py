@@ -69,7 +69,7 @@ def test_a_best_that_cannot_be_saved_is_the_best_of_none_of_them(make_team: Make
 
 
 def test_torchrun_restarts_what_was_killed(make_team: MakeTeam) -> None:
-    slow = {"accumulate": 20, "max_steps": 10, "validate_every": 10, "save_every": 2}
+    slow = {"accumulate": 8, "max_steps": 10, "validate_every": 10, "save_every": 2}
     single, run = make_team(1, **slow).members[0], make_team(1, strategy=FSDP, **slow).members[0]
     assert single.attempt() == 0, single.output
     with torchrun(run, "--max-restarts=1") as process:
