@@ -48,8 +48,8 @@ class Reserved:
 RESERVED = [
     Reserved(
         frozenset({"hydra", "omegaconf"}),
-        "only config/ and commands/entry.py know Hydra; everything else gets plain typed objects",
-        allowed=("config/", "commands/entry.py"),
+        "only config/, commands/entry.py and multirun.py know Hydra; everything else gets plain typed objects",
+        allowed=("config/", "commands/entry.py", "commands/multirun.py"),
     ),
     Reserved(
         frozenset({"hydra", "omegaconf", "yaml", "sentencepiece", "datasets"}),
@@ -161,7 +161,7 @@ def test_the_package_keeps_the_rule(check: Callable[[Path], list[str]]) -> None:
         ("config/a.py", "from ..inference import Summarizer", "inference stands in a later row"),
         ("commands/a.py", "from summarizer import Summarizer", "summarizer stands in a later row"),
         ("extra/a.py", "from summarizer.errors import UserError", "extra stands in no row"),
-        ("commands/train.py", "from hydra.utils import instantiate", "only config/ and commands/entry.py"),
+        ("commands/train.py", "from hydra.utils import instantiate", "only config/, commands/entry.py"),
         ("model/a.py", "import numpy, sentencepiece as sp", "model/ knows no text"),
         ("checkpoint/a.py", "try:\n    import pickle\nexcept ImportError:\n    pass", "must run no code"),
         ("training/utils.py", "", "summarizer/training/utils.py: name a file for what it does"),

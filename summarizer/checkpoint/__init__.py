@@ -5,9 +5,11 @@ Plain data only: safetensors and JSON, so that loading a run from a stranger exe
 
 from summarizer.checkpoint.examination import Examination, examine_checkpoints
 from summarizer.checkpoint.files import (
+    RunInUseError,
     RunLock,
     ScratchFolder,
     lock_holder,
+    made_once,
     remove_abandoned,
     write_bytes_atomically,
     write_text_atomically,
@@ -30,6 +32,7 @@ from summarizer.checkpoint.run_folder import (
     list_leftovers,
     load_latest,
     load_model_weights,
+    new_run_folder,
     prune,
     read_best,
     refuse_ways_out,
@@ -48,6 +51,7 @@ __all__ = [
     "ModelWeights",
     "NewerFormatError",
     "NonFiniteError",
+    "RunInUseError",
     "RunLock",
     "ScratchFolder",
     "Snapshot",
@@ -59,6 +63,8 @@ __all__ = [
     "load_latest",
     "load_model_weights",
     "lock_holder",
+    "made_once",
+    "new_run_folder",
     "other_settings",
     "prune",
     "read_best",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -16,6 +17,8 @@ from types import TracebackType
 from typing import ClassVar
 
 from summarizer.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 # Whatever carries this prefix is unfinished or already given up: any later run may delete it.
 TEMPORARY_PREFIX = ".tmp-"
@@ -113,11 +116,36 @@ class ScratchFolder:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the scratch folders in ``parent`` of processes that were killed; as far as that is possible."""
+    """Remove what killed processes left in ``parent``: scratch folders and locks; as far as that is possible."""
     with suppress(OSError), _locked(parent):
         for path in parent.glob(f"{TEMPORARY_PREFIX}*"):
             with suppress(OSError), _locked(path, fcntl.LOCK_NB):
-                shutil.rmtree(path)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
+@contextmanager
+def made_once(path: Path) -> Iterator[None]:
+    """While one process makes ``path`` within, others of this machine that come to make it too wait for it here.
+
+    It saves them work and nothing else: where there are no locks all make it, and ``path`` must bear that.
+    """
+    lock = path.with_name(f"{TEMPORARY_PREFIX}making-{path.name}")
+    with ExitStack() as held:
+        with suppress(OSError):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+            held.callback(os.close, descriptor)
+            if not _try_lock(descriptor):
+                logger.info("waiting for another process, which makes %s", path)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
 
 
 @contextmanager
@@ -128,6 +156,10 @@ def _locked(folder: Path, options: int = 0) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+class RunInUseError(UserError):
+    """Another process holds the run folder."""
 
 
 class RunLock:
@@ -145,7 +177,7 @@ class RunLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> RunLock:
-        """Raises UserError when another process holds the folder, or when it cannot be made or written."""
+        """Raises RunInUseError when another process holds the folder, UserError when it cannot be made or written."""
         with explaining_write_errors(self._run_dir):
             self._run_dir.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._run_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -166,7 +198,7 @@ class RunLock:
         deadline = time.monotonic() + self._wait_seconds
         while not _try_lock(descriptor):
             if time.monotonic() >= deadline:
-                raise UserError(
+                raise RunInUseError(
                     f"run_dir ({self._run_dir}) is in use by {_holder(descriptor)}; wait for it to end, or "
                     "choose another run_dir"
                 )

@@ -9,6 +9,8 @@ import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from summarizer.checkpoint.files import TEMPORARY_PREFIX, read_small, remove_folder, write_text_atomically
@@ -37,6 +39,19 @@ class Best:
     step: int
     metric: str
     value: float
+
+
+def new_run_folder(parent: Path) -> Path:
+    """A new folder in ``parent``, ours whatever else starts in the same second: creating it is what claims it."""
+    stem = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for number in count(1):
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("count() is endless")
 
 
 def require_run_folder(run_dir: Path) -> Path:

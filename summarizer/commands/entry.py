@@ -7,32 +7,43 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from itertools import takewhile
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from summarizer.commands.arguments import for_hydra
+from summarizer.commands.arguments import for_hydra, is_sweep
+from summarizer.commands.jobs import Result, Sweep
+from summarizer.commands.multirun import concluding, execute_job, is_job, require_one_process, sweep_arguments
 from summarizer.config import to_object
 from summarizer.errors import UserError
 
 T = TypeVar("T")
 
 EXIT_USER_ERROR = 2
+_OURS = "UserError raised while resolving interpolation: "
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a function that ``hydra.main`` decorated and that calls :func:`execute`."""
+def run(main: Callable[[], None], sweep: Sweep[T] | None = None) -> None:
+    """Run a function that ``hydra.main`` decorated and that calls :func:`execute`.
+
+    :param sweep: what --multirun does; by default it is refused.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions come to us as they are
     if "--version" in sys.argv[1:]:
         print(f"summarizer {version('summarizer')}")
         return
     try:
         sys.argv[1:] = for_hydra(sys.argv[1:])
-        main()
+        if is_sweep(sys.argv[1:]):
+            _sweep(main, sweep)
+        else:
+            main()
         sys.stdout.flush()
     except UserError as error:
         _refuse(str(error))
@@ -50,14 +61,32 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(1)
 
 
-def execute(command: Callable[[T], None], composed: DictConfig, schema: type[T]) -> None:
-    """Check what Hydra composed against ``schema`` and run ``command`` with it.
+def _sweep(main: Callable[[], None], sweep: Sweep[T] | None) -> None:
+    if sweep is None:
+        script = Path(sys.argv[0]).name
+        raise UserError(
+            f"--multirun is for train.py and evaluate.py, whose results a table can compare: start {script} once for "
+            "each setting instead"
+        )
+    require_one_process()
+    sys.argv[1:] = sweep_arguments(sys.argv[1:])
+    with concluding(sweep):
+        main()
+
+
+def execute(
+    command: Callable[[T], Result | None], composed: DictConfig, schema: type[T], sweep: Sweep[T] | None = None
+) -> float | None:
+    """Check what Hydra composed against ``schema`` and run ``command`` with it; its objective, if it has one.
 
     What the user gave wrong ends here, with one line on standard error and exit status 2: an exception that
-    leaves a Hydra job is announced in words of its own.
+    leaves a Hydra job is announced in words of its own. In a sweep it ends one job.
     """
+    if is_job() and sweep is not None:
+        return execute_job(sweep, command, composed, partial(to_object, schema=schema), explain)
     try:
-        command(to_object(composed, schema))
+        result = command(to_object(composed, schema))
+        return None if result is None else result.value
     except UserError as error:
         _refuse(str(error))
     except OmegaConfBaseException as error:
@@ -68,6 +97,8 @@ def explain(error: Exception) -> str:
     """One line for an exception of Hydra or OmegaConf: the key or value, the rule, and the way out if known."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    if lines[0].startswith(_OURS):  # from a resolver of config/sweep.py
+        return lines[0].removeprefix(_OURS)
     key = getattr(cause, "full_key", None)
     if isinstance(error, OverrideParseException):
         return f"{error.override} is not key=value as Hydra reads it; quote the value once more: \"key='value'\""

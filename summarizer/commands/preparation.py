@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from summarizer.checkpoint import ScratchFolder, remove_abandoned
+from summarizer.checkpoint import ScratchFolder, made_once, remove_abandoned
 from summarizer.checkpoint.files import explaining_write_errors, write_synced
 from summarizer.data.config import DataConfig
 from summarizer.data.encoded import EncodedDataset, count_shared_documents
@@ -65,17 +66,26 @@ def obtain_tokenizer(config: TokenizerConfig, train: Split, cache_dir: Path) -> 
     remove_abandoned(path.parent)
     if path.exists():
         return Tokenizer.load(path)
-    logger.info("training a tokenizer of %d pieces on the %s split", config.vocab_size, train.name)
-    tokenizer = Tokenizer.train(_texts(train), config)
-    _keep(tokenizer, path)
-    return tokenizer
+    with made_once(path):
+        if not path.exists():
+            logger.info("training a tokenizer of %d pieces on the %s split", config.vocab_size, train.name)
+            _keep(Tokenizer.train(_texts(train), config), path)
+    return Tokenizer.load(path)
 
 
 def _keep(tokenizer: Tokenizer, path: Path) -> None:
-    """Write the file of the cache whole or not at all; not even a kill leaves a part of it there for long."""
+    """Write the file of the cache whole or not at all; not even a kill leaves a part of it there for long.
+
+    What another process put there meanwhile stays: of all that began together, each takes the same one.
+    """
     with explaining_write_errors(path), ScratchFolder(path.parent) as scratch:
         write_synced(scratch / path.name, tokenizer.to_bytes())
-        (scratch / path.name).replace(path)
+        try:
+            os.link(scratch / path.name, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            (scratch / path.name).replace(path)
 
 
 def _texts(split: Split) -> Iterator[str]:

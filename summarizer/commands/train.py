@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from functools import partial
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 
 from summarizer.checkpoint import (
     RunLock,
     clean_temporary,
+    new_run_folder,
     refuse_ways_out,
     write_bytes_atomically,
     write_text_atomically,
 )
+from summarizer.commands.jobs import Result
 from summarizer.commands.preparation import PreparedData, prepare
+from summarizer.commands.train_sweep import training_result
 from summarizer.commands.train_tables import end_table, hyperparameters, start_table
 from summarizer.config import TrainConfig, decisive_settings, from_yaml, to_yaml
 from summarizer.data.loader import BatchLoader
@@ -44,20 +46,20 @@ from summarizer.training.trainer import Trainer, resume
 logger = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig) -> None:
+def train(config: TrainConfig) -> Result:
     """Everything from data to the last checkpoint; the run folder appears once the data has proved sound.
 
-    Where torchrun started several processes, each of them calls this.
+    The result is the best validation. Where torchrun started several processes, each of them calls this.
     """
     try:
         with joined() as processes:
-            _train_together(config, processes)
+            return training_result(config, _train_together(config, processes))
     except PeerLostError as error:
         logger.warning("another process of this run is gone (%s); the same command continues", error)
         raise SystemExit(1) from error
 
 
-def _train_together(config: TrainConfig, processes: Processes) -> None:
+def _train_together(config: TrainConfig, processes: Processes) -> TrainerState:
     configure_logging(is_quiet=not processes.is_main)
     run_dir = Path(config.run_dir) if config.run_dir is not None else None
     if run_dir is not None:
@@ -67,17 +69,19 @@ def _train_together(config: TrainConfig, processes: Processes) -> None:
     runtime = set_up(config.runtime, processes.local_rank)
     with processes.one_by_machine_first():
         data = prepare(config.data, config.tokenizer)
-    run_dir = run_dir if run_dir is not None else _new_run_dir(Path("outputs"))
+    run_dir = run_dir if run_dir is not None else new_run_folder(Path("outputs"))
     with RunLock(run_dir) if processes.is_main else nullcontext():
         if processes.is_main:
             _require_same_tokenizer(run_dir, data.tokenizer)
             clean_temporary(run_dir)
             configure_logging(run_dir / "train.log")
         processes.exchange(None)  # before this, nobody reads what is cleaned
-        _train(config, run_dir, runtime, data, processes)
+        return _train(config, run_dir, runtime, data, processes)
 
 
-def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedData, processes: Processes) -> None:
+def _train(
+    config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedData, processes: Processes
+) -> TrainerState:
     seed_step(config.seed, 0)
     model = Transformer(
         config.model, data.tokenizer.vocab_size, recompute=config.runtime.recompute_activations
@@ -132,6 +136,7 @@ def _train(config: TrainConfig, run_dir: Path, runtime: Runtime, data: PreparedD
         best = {f"best_{name}": value for name, value in state.best_metrics.items() if "/" not in name}
         reporter.finish(hyperparameters(config), best)
     logger.info("%s", end_table(run_dir, state, reporter.speed()))
+    return state
 
 
 def _placed(
@@ -215,19 +220,6 @@ def _require_same_start(run_dir: Path, state: TrainerState, processes: Processes
             f"run_dir ({run_dir}) must be one folder for all processes, and they find steps {steps} there: put it on a "
             "file system that all machines share"
         )
-
-
-def _new_run_dir(parent: Path) -> Path:
-    """A folder of our own, whatever else starts in the same second: creating it is what claims it."""
-    stem = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    for number in count(1):
-        run_dir = parent / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            run_dir.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return run_dir
-    raise AssertionError("count() is endless")
 
 
 def _require_same_run(run_dir: Path, config: TrainConfig) -> None:

@@ -13,6 +13,7 @@ from summarizer.config.demo import DemoConfig
 from summarizer.config.evaluate import EvaluateConfig
 from summarizer.config.generate import GenerateConfig
 from summarizer.config.inspect_run import InspectRunConfig
+from summarizer.config.sweep import register_resolvers
 from summarizer.config.train import TrainConfig
 from summarizer.config.train_tokenizer import TrainTokenizerConfig
 from summarizer.errors import UserError
@@ -33,7 +34,8 @@ SCHEMAS = {
 
 
 def register_schemas() -> None:
-    """Let configs/<command>.yaml name its schema in its defaults list."""
+    """Let configs/<command>.yaml name its schema in its defaults list, and the resolvers of a sweep."""
+    register_resolvers()
     for command, schema in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{command}_schema", node=schema)
 

@@ -17,7 +17,7 @@ from summarizer.errors import UserError
 _LARGEST_CONFIG = 1 << 16  # bytes; one that we write has about 3,000
 
 
-def to_yaml(config: TrainConfig) -> str:
+def to_yaml(config: object) -> str:
     """For the config.yaml of a run folder."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
@@ -40,9 +40,9 @@ def from_yaml(path: Path) -> TrainConfig:
         raise UserError(f"{path} cannot be read as the config of a run: {reason}") from error
 
 
-def flat_settings(config: TrainConfig) -> dict[str, str | int | float | bool]:
+def flat_settings(config: object) -> dict[str, Any]:
     """Every setting under its dotted name, null as the string "null": for tables, and to compare two runs."""
-    flat: dict[str, str | int | float | bool] = {}
+    flat: dict[str, Any] = {}
 
     def walk(prefix: str, value: Any) -> None:
         if isinstance(value, dict):

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from summarizer.checkpoint import ScratchFolder, remove_abandoned
+from summarizer.checkpoint import ScratchFolder, made_once, remove_abandoned
 from summarizer.checkpoint.files import sync
 from summarizer.data.encoded import HASHES_FILE, Checksum, EncodedDataset, EncodingReport, Lengths, verify, write_meta
 from summarizer.data.example import Example
@@ -65,15 +65,17 @@ def encode_split(
     cached = _open_cached(folder)
     if cached is not None:
         return cached
-    with _explaining_disk_errors(cache_dir):
-        scratch = ScratchFolder(folder.parent)  # a sibling of the final folder, so that renaming is atomic
-    with scratch as scratch_folder:
-        writing = scratch_folder / "dataset"
-        writer = _Writer(writing, tokenizer, max_source_tokens, max_target_tokens)
-        writer.write(split, cache_dir)
-        with _explaining_disk_errors(cache_dir):
-            writer.finish(fingerprint, split.report)
-            _publish(writing, folder)
+    with made_once(folder):
+        if not folder.exists():
+            with _explaining_disk_errors(cache_dir):
+                scratch = ScratchFolder(folder.parent)  # a sibling of the final folder, so that renaming is atomic
+            with scratch as scratch_folder:
+                writing = scratch_folder / "dataset"
+                writer = _Writer(writing, tokenizer, max_source_tokens, max_target_tokens)
+                writer.write(split, cache_dir)
+                with _explaining_disk_errors(cache_dir):
+                    writer.finish(fingerprint, split.report)
+                    _publish(writing, folder)
     return EncodedDataset(folder)
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -120,3 +121,34 @@ def test_a_lock_is_free_after_its_block_even_if_that_failed(tmp_path: Path) -> N
         ckpt.RunLock(tmp_path, wait_seconds=0),
     ):
         pass
+
+
+def test_what_one_thread_makes_another_waits_for(tmp_path: Path) -> None:
+    """A lock counts for one opening of the file, so that threads stand for processes."""
+    path, made = tmp_path / "cache" / "thing", []
+
+    def make() -> None:
+        with ckpt.made_once(path):
+            if not path.exists():
+                time.sleep(0.2)
+                made.append(path)
+                path.touch()
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [path]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_lock_of_a_killed_process_is_removed_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    lock = tmp_path / ".tmp-making-thing"
+    lock.touch()
+    with ckpt.made_once(tmp_path / "thing"):
+        ckpt.remove_abandoned(tmp_path)
+        assert lock.exists(), "it is held"
+    lock.touch()
+    ckpt.remove_abandoned(tmp_path)
+    assert not lock.exists()

@@ -16,7 +16,7 @@ from summarizer.errors import UserError
 
 def read(*arguments: str) -> dict[str, object]:
     """What Hydra makes of the arguments, references resolved as when a setting is read."""
-    overrides = OverridesParser.create().parse_overrides(for_hydra(arguments))
+    overrides = OverridesParser.create().parse_overrides([each for each in for_hydra(arguments) if each[0] != "-"])
     return {str(each.key_or_group): OmegaConf.create({"value": each.value()}).value for each in overrides}
 
 
@@ -38,7 +38,20 @@ def test_a_path_arrives_as_it_was_typed(path: str) -> None:
 def test_a_path_may_be_null_a_reference_or_swept() -> None:
     assert read("output=null") == {"output": None}
     assert for_hydra(["run_dir=outputs/${now:%H}"]) == ["run_dir=outputs/${now:%H}"]
-    assert for_hydra(["-m", "data.path=a,b"]) == ["-m", "data.path=a,b"]
+    assert for_hydra(["data.path=a, b=1", "-m"]) == ["--multirun", "data.path='a','b=1'"]
+    assert for_hydra(["-m", "data.path=choice(a,b)"]) == ["--multirun", "data.path=choice(a,b)"]
+    assert read("-m", "run_dir=one, folder") == {"run_dir": "one, folder"}
+
+
+def test_a_sweep_may_be_asked_for_anywhere_in_the_command() -> None:
+    """Hydra itself refuses settings on both sides of --multirun."""
+    assert for_hydra(["seed=1,2", "--multirun", "model=small"]) == ["--multirun", "seed=1,2", "model=small"]
+
+
+@pytest.mark.parametrize("paths", [["outputs/a"], ["outputs/s/x=1+y=0.1", "b b"], ["é", "1_0", "true", "null"]])
+def test_listed_paths_arrive_as_they_were_typed(paths: list[str]) -> None:
+    assert read(f"compare=[{', '.join(paths)}]") == {"compare": paths}
+    assert read("compare=['a,b', c]") == {"compare": ["a,b", "c"]}
 
 
 def test_quotes_for_hydra_are_taken_off() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,8 @@ def test_metadata_of_another_cache_is_noticed(tmp_path: Path, caplog: pytest.Log
 
 
 def test_losing_the_race_to_another_process_uses_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are no locks, so that nobody waited."""
+    monkeypatch.setattr(encoding, "made_once", lambda path: nullcontext())
     publish = encoding._publish
 
     def overtaken(writing: Path, folder: Path) -> None:

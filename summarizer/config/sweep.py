@@ -1,0 +1,43 @@
+"""Where a --multirun and its jobs write: ``${sweep_folder:...}`` and ``${job_folder:...}`` in configs/."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from summarizer.checkpoint import new_run_folder
+from summarizer.errors import UserError
+
+_LONGEST_NAME = 150  # bytes; most file systems allow 255, and names within the folder are longer
+
+
+def register_resolvers() -> None:
+    # Cached, so that all jobs of a sweep share the folder that the first question claimed.
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def sweep_folder(chosen: str | None) -> str:
+    """``chosen``, or else a new folder below outputs/. Raises UserError for a file."""
+    if not chosen:
+        return str(new_run_folder(Path("outputs")))
+    if Path(chosen).exists() and not Path(chosen).is_dir():
+        raise UserError(f"{chosen} is a file, and a sweep needs a folder for its jobs: choose another")
+    return chosen
+
+
+def job_folder(overrides: str) -> str:
+    """A folder's name that says what the job is: ``model.dropout=0.1+optimizer.lr=0.001``.
+
+    Letters, digits and the signs that need no quotes in a shell stay. What is lost by that is told apart by a hash.
+    """
+    plain = overrides.replace("'", "").replace('"', "")
+    name = re.sub(r"[^\w.=+@-]+", "-", plain).strip("-")
+    while len(name.encode()) > _LONGEST_NAME:
+        name = name[:-1]
+    if name != plain:
+        name += "-" + hashlib.sha256(overrides.encode()).hexdigest()[:6]
+    return name.lstrip(".") or "job"
