@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from summarizer.model.blockwise_attention import attend_in_blocks, is_faster_in_blocks
 from summarizer.model.config import AttentionShape
 from summarizer.model.masks import causal_mask
 from summarizer.model.positions import AttentionPositions
@@ -181,6 +182,14 @@ class MultiHeadAttention(nn.Module):
         if segments is not None and can_attend_by_segments(query_BHTK, key_BGSK, value_BGSU):
             key_BHSK, value_BHSU = self._for_every_head(key_BGSK), self._for_every_head(value_BGSU)
             return attend_by_segments(score.transform(query_BHTK), key_BHSK, value_BHSU, segments, scale=score.scale)
+        if (
+            bias_HTS is None
+            and (self.dropout == 0 or not self.training)
+            and is_faster_in_blocks(query_BHTK, key_BGSK, value_BGSU, causal=causal)
+        ):
+            key_BHSK, value_BHSU = self._for_every_head(key_BGSK), self._for_every_head(value_BGSU)
+            scaled_BHTK = score.transform(query_BHTK) * score.scale
+            return attend_in_blocks(scaled_BHTK, key_BHSK, value_BHSU, mask_BTS=mask_BTS, causal=causal)
         mask = None if mask_BTS is None else mask_BTS.unsqueeze(-3)
         if bias_HTS is not None:
             allowed = causal_mask(key_BGSK.shape[-2], bias_HTS.device) if causal else mask
