@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
 
 from summarizer.model.config import TransformerConfig
 from summarizer.model.transformer import Transformer
@@ -54,7 +56,7 @@ def kept_bytes(
 def _traced_bytes(
     config: TransformerConfig, examples: int, source: int, target: int, low_precision: torch.dtype | None
 ) -> int:
-    with FakeTensorMode():
+    with FakeTensorMode(), _NothingSpecial():
         model = Transformer(config, _VOCAB).train()
         source_BS = torch.ones(examples, source, dtype=torch.int64)
         target_BT = torch.ones(examples, target, dtype=torch.int64)
@@ -88,6 +90,15 @@ class SavedStorages:
         if id(storage) not in self._parameters:
             self._storages[id(storage)] = storage
         return tensor
+
+
+class _NothingSpecial(TorchFunctionMode):
+    """Whether something holds for the content of a tensor without content: no. Kernels ask for rare cases."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return False if func is Tensor.__bool__ else func(*args, **(kwargs or {}))
 
 
 def _autocast(low_precision: torch.dtype | None) -> AbstractContextManager[object]:

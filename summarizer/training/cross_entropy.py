@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from summarizer.model.pointer import at_least_float32, raised_by_copying
 
-_MAX_LOGITS = 2**24  # elements of one chunk's logits: 64 MiB in float32
+MAX_LOGITS = 2**24  # elements of one chunk's logits: 64 MiB in float32
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _chunk_by_chunk(
     low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_ND.dtype
     low_weight_VD = weight_VD.detach().to(low)  # once for all chunks
     grad_weight_VD: Tensor | None = None
-    rows = max(1, _MAX_LOGITS // len(weight_VD))
+    rows = max(1, MAX_LOGITS // len(weight_VD))
     all_sums, all_gradients = [], []
     with torch.no_grad(), torch.autocast(device, enabled=False):
         # No token at all is a chunk too: its loss is 0 and has a gradient.
@@ -122,6 +122,8 @@ def _chunk_by_chunk(
                 product_VD = (low_gradient_NV.t() @ low_hidden_ND).to(weight_VD.dtype)
                 grad_weight_VD = product_VD if grad_weight_VD is None else grad_weight_VD.add_(product_VD)
                 all_gradients.append([(low_gradient_NV @ low_weight_VD).to(hidden_ND.dtype), *of_pointing])
+                del grad_logits_NV, low_gradient_NV
+            del logits_NV, tokens  # before the next chunk needs as much
     if not gradient:
         return torch.stack(all_sums).sum(dim=0), []
     grad_hidden_ND, *of_pointing = (torch.cat(parts) for parts in zip(*all_gradients, strict=True))

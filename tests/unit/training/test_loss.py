@@ -13,6 +13,7 @@ from segment_loop import segment_loop
 from torch import Tensor, nn
 
 from summarizer.data.batch import Batch
+from summarizer.measurement import peak_bytes
 from summarizer.model.config import PointerConfig
 from summarizer.model.masks import length_mask
 from summarizer.model.pointer import at_least_float32
@@ -31,7 +32,7 @@ with_and_without_pointer = pytest.mark.parametrize(
 @pytest.fixture(params=[1, 4, N, 10 * N])
 def rows_per_chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     rows: int = request.param
-    monkeypatch.setattr(cross_entropy, "_MAX_LOGITS", rows * V)
+    monkeypatch.setattr(cross_entropy, "MAX_LOGITS", rows * V)
     return rows
 
 
@@ -77,7 +78,7 @@ def test_logits_of_a_whole_batch_never_exist(
     changes: dict[str, Any],
 ) -> None:
     model, batch = make_model(**changes), make_batch(LENGTHS)
-    monkeypatch.setattr(cross_entropy, "_MAX_LOGITS", 4 * model.vocab_size)
+    monkeypatch.setattr(cross_entropy, "MAX_LOGITS", 4 * model.vocab_size)
     projected: list[int] = []
 
     def note(logits_NV: Tensor) -> Tensor:
@@ -92,6 +93,22 @@ def test_logits_of_a_whole_batch_never_exist(
     projected.clear()
     torch.autograd.backward(sums.loss)
     assert not projected, "nothing is computed again"
+
+
+def test_of_many_chunks_no_two_exist_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, vocab_size = 64, 5000
+    chunk = 4 * rows * vocab_size  # bytes
+    monkeypatch.setattr(cross_entropy, "MAX_LOGITS", rows * vocab_size)
+    vocabulary = nn.Linear(D, vocab_size, bias=False)
+
+    def peak(chunks: int) -> int:
+        hidden_ND, target_N = torch.randn(chunks * rows, D, requires_grad=True), torch.zeros(chunks * rows).long()
+        return peak_bytes(
+            lambda: chunked_cross_entropy(hidden_ND, target_N, vocabulary, label_smoothing=0.1), torch.device("cpu")
+        )
+
+    peak(1)
+    assert peak(4) < peak(1) + chunk / 2
 
 
 def test_the_gradient_is_handed_out_once() -> None:

@@ -75,7 +75,7 @@ def by_definition(model: Transformer, batch: Batch) -> tuple[Tensor, Tensor, Ten
 def test_loss_and_all_gradients_are_those_of_the_mixture_in_any_number_of_chunks(
     model: Transformer, batch: Batch, label_smoothing: float, rows_per_chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cross_entropy, "_MAX_LOGITS", rows_per_chunk * model.vocab_size)
+    monkeypatch.setattr(cross_entropy, "MAX_LOGITS", rows_per_chunk * model.vocab_size)
     mixed_NV, _, _, target_N = by_definition(model, batch)
     nll = F.nll_loss(mixed_NV.log(), target_N, reduction="sum")
     expected = (1 - label_smoothing) * nll - label_smoothing * mixed_NV.log().mean(dim=-1).sum()
@@ -108,7 +108,7 @@ def test_a_token_is_correct_if_the_mixture_likes_it_best(model: Transformer, bat
 def test_p_gen_and_copy_rate_are_what_the_mixture_makes_them(
     model: Transformer, batch: Batch, rows_per_chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cross_entropy, "_MAX_LOGITS", rows_per_chunk * model.vocab_size)
+    monkeypatch.setattr(cross_entropy, "MAX_LOGITS", rows_per_chunk * model.vocab_size)
     mixed_NV, copied_NV, p_gen_N, target_N = by_definition(model, batch)
     share_N = (copied_NV / mixed_NV).gather(1, target_N[:, None])
     assert (share_N == 0).any()
