@@ -102,6 +102,7 @@ class Summarizer:
             device=chosen.device,
             autocast=autocast,
             utility=rouge_utility,
+            static=chosen.cuda_graphs,
         )
         return cls(model, tokenizer, generator, config=config, step=weights.step, runtime=chosen)
 

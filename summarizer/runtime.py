@@ -81,6 +81,9 @@ class RuntimeConfig:
     """Whether a GPU may attend with PyTorch's flash kernels, which keep no scores and, cut to segments, need no mask.
     Its other kernels give the same, more slowly."""
 
+    cuda_graphs: bool = True
+    """Whether a GPU records decoding steps and replays them, which spares the start of each kernel."""
+
     deterministic: bool = False
     """Whether a GPU repeats a run bit for bit, at the price of some speed. A CPU always does."""
 
@@ -118,6 +121,7 @@ class Runtime:
 
     device: torch.device
     precision: Precision  # never auto
+    cuda_graphs: bool = False  # never on a CPU
 
     @property
     def matmul_type(self) -> torch.dtype:
@@ -154,7 +158,7 @@ def set_up(config: RuntimeConfig, local_rank: int = 0) -> Runtime:
         torch.cuda.set_device(local_rank)
         torch.set_float32_matmul_precision("high")  # TF32: 10 bits of mantissa, for what autocast leaves in fp32
         _set_cuda_switches(config)
-    return Runtime(device, precision)
+    return Runtime(device, precision, cuda_graphs=config.cuda_graphs and device.type == "cuda")
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:

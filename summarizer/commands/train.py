@@ -203,6 +203,7 @@ def _validator(
             device=runtime.device,
             autocast=runtime.autocast,
             utility=rouge_utility,
+            static=runtime.cuda_graphs,
         ),
         tokenizer=data.tokenizer,
         runtime=runtime,

@@ -200,8 +200,11 @@ def _best_candidates(beams: _Beams, log_probability_RWV: Tensor, penalty_RV: Ten
 def _most_probable(log_probability_RWV: Tensor, count: int) -> Tensor:
     """Ids of the ``count`` most probable tokens, best first, the lower id first among equals.
 
-    ``topk`` leaves open which of equals it takes, and half-precision logits tie often.
+    ``topk`` leaves open which of equals it takes, and half-precision logits tie often. A GPU is not asked whether they
+    do: to wait for the answer takes it longer than to be exact.
     """
+    if log_probability_RWV.device.type != "cpu":
+        return _most_probable_despite_ties(log_probability_RWV, count)
     more = min(count + 1, log_probability_RWV.shape[-1])
     value_RWC, token_RWC = log_probability_RWV.topk(more, dim=-1)
     if bool((value_RWC[..., count - 1 : count] == value_RWC[..., count:]).any()):

@@ -28,8 +28,10 @@ from summarizer.decoding.reading import (
     read_in_parts,
 )
 from summarizer.decoding.sampling import sample
-from summarizer.decoding.search import Draft, Hypothesis, Observer, SpecialIds
+from summarizer.decoding.search import Draft, Hypothesis, NextToken, Observer, SpecialIds
+from summarizer.decoding.static_next_token import StaticNextToken, StaticSteps
 from summarizer.errors import UserError
+from summarizer.model.cache import DecoderCache
 from summarizer.model.masks import length_mask
 from summarizer.model.mode import evaluating
 from summarizer.model.segments import segments_of
@@ -77,6 +79,7 @@ class Generator:
     :param max_source_tokens: what the model reads of a document, the end token counted; the rest is not used.
     :param autocast: makes the context that the model computes in, for example of lower precision.
     :param utility: by which minimum Bayes risk decoding compares texts.
+    :param static: decode in steps of few shapes, which a CUDA device records once; elsewhere they gain nothing.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Generator:
         device: torch.device,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
         utility: Utility | None = None,
+        static: bool = False,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
@@ -97,6 +101,7 @@ class Generator:
         self._device = device
         self._autocast = autocast
         self._utility = utility
+        self._static = static
         by_words = config.no_repeat_ngram_size and config.block_ngrams_of is NgramUnit.words
         self._special = replace(_SPECIAL, word_starts=tokenizer.word_starts() if by_words else None)
 
@@ -110,6 +115,7 @@ class Generator:
             device=self._device,
             autocast=self._autocast,
             utility=self._utility,
+            static=self._static,
         )
 
     def generate(
@@ -181,6 +187,7 @@ class Generator:
         """:meth:`n_best` of what was read."""
         num_beams = self._beams_for(count)
         found: dict[int, list[Summary]] = {}
+        next_token_of = self._next_token_of()
         with (
             torch.inference_mode(),
             evaluating(self._model),
@@ -191,7 +198,8 @@ class Generator:
                 before_batch()
                 observe = None if on_draft is None else self._observer(on_draft, batch, readings)
                 sources = [[*readings[index].source, END_ID] for index in batch]
-                for index, hypotheses in zip(batch, self._search(sources, num_beams, prefix, observe), strict=True):
+                searched = self._search(sources, num_beams, prefix, next_token_of, observe)
+                for index, hypotheses in zip(batch, searched, strict=True):
                     best = sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)[:count]
                     found[index] = [self._summary(readings[index], hypothesis) for hypothesis in best]
                 bar.update(len(batch))
@@ -278,8 +286,22 @@ class Generator:
 
         return observe
 
+    def _next_token_of(self) -> Callable[[DecoderCache], NextToken]:
+        """What makes next-token functions of caches in which nothing is decoded yet."""
+        charge = self.config.coverage_penalty
+        if not self._static:
+            return lambda cache: ModelNextToken(self._model, cache, coverage_penalty=charge)
+        # Their recordings must not outlive the copies of weights that autocast keeps.
+        steps = StaticSteps(self._model)
+        return lambda cache: StaticNextToken(steps, cache, coverage_penalty=charge)
+
     def _search(
-        self, sources: Sequence[list[int]], num_beams: int, prefix: Sequence[int], observe: Observer | None
+        self,
+        sources: Sequence[list[int]],
+        num_beams: int,
+        prefix: Sequence[int],
+        next_token_of: Callable[[DecoderCache], NextToken],
+        observe: Observer | None,
     ) -> list[list[Hypothesis]]:
         """The hypotheses of each document of one batch."""
         source_BS = pad_sequence([torch.tensor(source) for source in sources], batch_first=True, padding_value=PAD_ID)
@@ -295,7 +317,7 @@ class Generator:
             num_beams=num_beams,
             max_length=self.config.max_tokens,
         )
-        next_token = ModelNextToken(self._model, cache, coverage_penalty=self.config.coverage_penalty)
+        next_token = next_token_of(cache)
         match self.config.method:
             case DecodingMethod.beam:
                 return beam_search(

@@ -84,7 +84,7 @@ class MultiHeadAttention(nn.Module):
         bias_HTS = self.positions.bias(0, query_BTD.shape[1], query_BTD.shape[1])
         return self._mix(self._as_queries(query_BTX, 0), keys_values, mask_BTS, causal, bias_HTS, segments)
 
-    def keys_values(self, source_BSD: Tensor, *, start: int = 0) -> KeysValues:
+    def keys_values(self, source_BSD: Tensor, *, start: int | Tensor = 0) -> KeysValues:
         """Of a source whose first token stands at position ``start``."""
         return self._as_keys_values(self.key(source_BSD), self.value(source_BSD), start)
 
@@ -102,17 +102,18 @@ class MultiHeadAttention(nn.Module):
         return self._mix(self._queries(query_BTD), keys_values, mask_BTS, causal, bias_HTS, segments)
 
     def attend_to_histories(
-        self, query_BWD: Tensor, history: KeysValues, *, step: int, mask_BWS: Tensor | None
+        self, query_BWD: Tensor, history: KeysValues, *, step: int | Tensor, mask_BWS: Tensor | None
     ) -> Tensor:
         """One step of causal self-attention: output_BWD of the beams of a document, all at position ``step``.
 
-        :param history: what all beams wrote up to that position; S is T * W, beams side by side at each position.
+        :param history: what all beams wrote up to that position, and maybe room beyond it that the mask hides; S is
+            T * W, beams side by side at each position.
         :param mask_BWS: which of it belongs to each beam's history; None with a single beam.
         """
         batch, num_beams = query_BWD.shape[:2]
         query_NH1K = self._queries(query_BWD.flatten(0, 1)[:, None], step)
         query_BHWK = query_NH1K.view(batch, num_beams, self.num_heads, -1).transpose(1, 2)
-        bias_HWS = self.positions.bias(step, 1, step + 1)
+        bias_HWS = self.positions.bias(step, 1, history.key_BGSK.shape[2] // num_beams)
         if bias_HWS is not None:
             bias_HWS = bias_HWS.repeat_interleave(num_beams, dim=-1)
         return self._mix(query_BHWK, history, mask_BWS, False, bias_HWS)
@@ -157,13 +158,13 @@ class MultiHeadAttention(nn.Module):
         bias_HTS = self.positions.bias(0, query_BTD.shape[1], source_BSD.shape[1])
         return self._share_out(self._queries(query_BTD), key_BGSK, mask_BTS, causal, bias_HTS)
 
-    def _queries(self, query_BTD: Tensor, start: int = 0) -> Tensor:
+    def _queries(self, query_BTD: Tensor, start: int | Tensor = 0) -> Tensor:
         return self._as_queries(self.query(query_BTD), start)
 
-    def _as_queries(self, query_BTX: Tensor, start: int) -> Tensor:
+    def _as_queries(self, query_BTX: Tensor, start: int | Tensor) -> Tensor:
         return self.positions.rotated(self._split_heads(query_BTX, self.num_heads), start)
 
-    def _as_keys_values(self, key_BSX: Tensor, value_BSX: Tensor, start: int) -> KeysValues:
+    def _as_keys_values(self, key_BSX: Tensor, value_BSX: Tensor, start: int | Tensor) -> KeysValues:
         key_BGSK = self.positions.rotated(self._split_heads(key_BSX, self.kv_heads), start)
         return KeysValues(key_BGSK, self._split_heads(value_BSX, self.kv_heads))
 

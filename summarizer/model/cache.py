@@ -29,7 +29,7 @@ class LayerCache:
     self_value_BGTWU: Tensor
     cross: KeysValues
 
-    def write(self, step: int, newest: KeysValues) -> KeysValues:
+    def write(self, step: int | Tensor, newest: KeysValues) -> KeysValues:
         """Store position ``step`` of each beam; return all positions so far.
 
         :param newest: of one position, with beams folded into the batch.
@@ -39,6 +39,7 @@ class LayerCache:
         for buffer_BGTWK, vector_NG1K in zip((self.self_key_BGTWK, self.self_value_BGTWU), newest, strict=True):
             vector_BWGK = vector_NG1K.view(batch, num_beams, heads, -1)
             buffer_BGTWK[:, :, step] = vector_BWGK.transpose(1, 2)
+        assert isinstance(step, int)
         return KeysValues(
             self.self_key_BGTWK[:, :, : step + 1].flatten(2, 3),
             self.self_value_BGTWU[:, :, : step + 1].flatten(2, 3),

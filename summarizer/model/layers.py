@@ -85,7 +85,7 @@ class DecoderLayer(nn.Module):
         hidden_BTD = self.residual(hidden_BTD, self.feed_forward_norm, self.feed_forward)
         return hidden_BTD
 
-    def step(self, hidden_BWD: Tensor, step: int, own: LayerCache, cache: DecoderCache) -> Tensor:
+    def step(self, hidden_BWD: Tensor, step: int | Tensor, own: LayerCache, cache: DecoderCache) -> Tensor:
         """Target position ``step`` of every beam: :meth:`forward` without repeating earlier positions.
 
         :param own: this layer's share of ``cache``.

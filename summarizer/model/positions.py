@@ -3,6 +3,8 @@
 They enter in one of three places, and each class here says in which. ``InputPositions`` are vectors added to the
 embeddings (or, per layer, to what enters a layer). ``AttentionPositions`` act inside self-attention: they turn queries
 and keys, or add a bias to their scores. Cross-attention relates two different sequences and has none.
+
+Where sequences start is a number, or a tensor with that one number where only the device knows it (static decoding).
 """
 
 from __future__ import annotations
@@ -18,18 +20,21 @@ from summarizer.model.config import PositionKind
 class InputPositions(nn.Module):
     """What is added to vectors before they enter the layers, or one of them; this base class adds nothing."""
 
-    def added_to(self, hidden_BTD: Tensor, start: int, length: int) -> Tensor:
+    def added_to(self, hidden_BTD: Tensor, start: int | Tensor, length: int) -> Tensor:
         """``hidden_BTD`` with the encoding of positions ``start`` .. ``start + length - 1`` in it.
 
         With ``length`` 1, all of its T vectors stand at ``start``.
         """
         return hidden_BTD
 
+    def reserve(self, length: int) -> None:
+        """Be ready for so many positions, before they start where a tensor says."""
+
 
 class PositionVectors(InputPositions):
     """One vector a position, ``self(start, length)`` being encoding_TD."""
 
-    def added_to(self, hidden_BTD: Tensor, start: int, length: int) -> Tensor:
+    def added_to(self, hidden_BTD: Tensor, start: int | Tensor, length: int) -> Tensor:
         with_positions_BTD: Tensor = hidden_BTD + self(start, length)
         return with_positions_BTD
 
@@ -49,12 +54,15 @@ class SinusoidalPositions(PositionVectors):
         self.width = width
         self.register_buffer("table_SD", sinusoids(512, width), persistent=False)
 
-    def forward(self, start: int, length: int) -> Tensor:
-        end = start + length
-        if end > len(self.table_SD):
-            rows = 2 ** math.ceil(math.log2(end))
+    def forward(self, start: int | Tensor, length: int) -> Tensor:
+        if isinstance(start, int):
+            self.reserve(start + length)
+        return _rows(self.table_SD, start, length)
+
+    def reserve(self, length: int) -> None:
+        if length > len(self.table_SD):
+            rows = 2 ** math.ceil(math.log2(length))
             self.table_SD = sinusoids(rows, self.width).to(self.table_SD)
-        return self.table_SD[start:end]
 
 
 class LearnedPositions(PositionVectors):
@@ -64,10 +72,14 @@ class LearnedPositions(PositionVectors):
         super().__init__()
         self.table_SD = nn.Parameter(torch.randn(max_positions, width) / math.sqrt(2))
 
-    def forward(self, start: int, length: int) -> Tensor:
-        end, longest = start + length, len(self.table_SD)
-        assert end <= longest, f"position {end} of {longest} learned ones"
-        return self.table_SD[start:end]
+    def forward(self, start: int | Tensor, length: int) -> Tensor:
+        if isinstance(start, int):
+            self.reserve(start + length)
+        return _rows(self.table_SD, start, length)
+
+    def reserve(self, length: int) -> None:
+        longest = len(self.table_SD)
+        assert length <= longest, f"position {length} of {longest} learned ones"
 
 
 class AttentionPositions(nn.Module):
@@ -76,11 +88,11 @@ class AttentionPositions(nn.Module):
     ``start`` is the position of the first query or key given.
     """
 
-    def rotated(self, vectors_BHTK: Tensor, start: int) -> Tensor:
+    def rotated(self, vectors_BHTK: Tensor, start: int | Tensor) -> Tensor:
         """Queries or keys, with their positions in them."""
         return vectors_BHTK
 
-    def bias(self, start: int, num_queries: int, num_keys: int) -> Tensor | None:
+    def bias(self, start: int | Tensor, num_queries: int, num_keys: int) -> Tensor | None:
         """bias_HTS to add to the scores of queries ``start`` .. and keys 0 .. ``num_keys - 1``."""
         return None
 
@@ -100,9 +112,9 @@ class RotaryPositions(AttentionPositions):
         super().__init__()
         self.register_buffer("rates_k", wavelength_rates(key_dim // 2).float(), persistent=False)
 
-    def rotated(self, vectors_BHTK: Tensor, start: int) -> Tensor:
+    def rotated(self, vectors_BHTK: Tensor, start: int | Tensor) -> Tensor:
         length = vectors_BHTK.shape[-2]
-        positions_T = torch.arange(start, start + length, device=vectors_BHTK.device, dtype=self.rates_k.dtype)
+        positions_T = start + torch.arange(length, device=vectors_BHTK.device, dtype=self.rates_k.dtype)
         angles_Tk = positions_T[:, None] * self.rates_k
         cosine_Tk, sine_Tk = angles_Tk.cos().to(vectors_BHTK.dtype), angles_Tk.sin().to(vectors_BHTK.dtype)
         first_BHTk, second_BHTk = vectors_BHTK.chunk(2, dim=-1)
@@ -130,7 +142,7 @@ class RelativeBias(AttentionPositions):
         self.max_distance = max_distance
         self.table_HN = nn.Parameter(torch.zeros(num_heads, num_buckets))
 
-    def bias(self, start: int, num_queries: int, num_keys: int) -> Tensor:
+    def bias(self, start: int | Tensor, num_queries: int, num_keys: int) -> Tensor:
         return self.table_HN[:, self._buckets(_distances(start, num_queries, num_keys, self.table_HN.device))]
 
     def _buckets(self, distance_TS: Tensor) -> Tensor:
@@ -161,14 +173,20 @@ class AlibiBias(AttentionPositions):
         exponents_H = torch.arange(1, num_heads + 1) * (-8 / num_heads)
         self.register_buffer("slopes_H", torch.exp2(exponents_H), persistent=False)
 
-    def bias(self, start: int, num_queries: int, num_keys: int) -> Tensor:
+    def bias(self, start: int | Tensor, num_queries: int, num_keys: int) -> Tensor:
         distance_TS = _distances(start, num_queries, num_keys, self.slopes_H.device).abs()
         return -self.slopes_H[:, None, None] * distance_TS
 
 
-def _distances(start: int, num_queries: int, num_keys: int, device: torch.device) -> Tensor:
+def _rows(table_SD: Tensor, start: int | Tensor, length: int) -> Tensor:
+    if isinstance(start, int):
+        return table_SD[start : start + length]
+    return table_SD.index_select(0, start + torch.arange(length, device=table_SD.device))
+
+
+def _distances(start: int | Tensor, num_queries: int, num_keys: int, device: torch.device) -> Tensor:
     """distance_TS from each query back to each key; negative where the key comes after."""
-    query_T = torch.arange(start, start + num_queries, device=device)
+    query_T = start + torch.arange(num_queries, device=device)
     return query_T[:, None] - torch.arange(num_keys, device=device)
 
 

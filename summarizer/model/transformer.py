@@ -146,8 +146,15 @@ class Transformer(nn.Module):
             cache.pointer = PointerCache(encoder_output_BSD, self.pointer.keys(encoder_output_BSD), tokens)
         return cache
 
-    def decode_step(self, token_BW: Tensor, step: int, cache: DecoderCache) -> Tensor:
+    def reserve_positions(self, length: int) -> None:
+        """Be ready to decode so many positions where only the device knows at which one it is."""
+        for positions in (self.positions, *(layer.positions for layer in self.decoder_layers)):
+            positions.reserve(length)
+
+    def decode_step(self, token_BW: Tensor, step: int | Tensor, cache: DecoderCache) -> Tensor:
         """logits_BWV of the token after ``token_BW``, which stands at target position ``step`` of each beam.
+
+        A ``step`` that only the device knows, as a tensor, goes with a cache that knows it too: a static one.
 
         Writes the keys and values of that position into ``cache``. The logits of a model with a pointer are the
         logarithms of its mixed probabilities.

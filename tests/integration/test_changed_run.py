@@ -108,6 +108,7 @@ HARMLESS_CHANGES: dict[str, Any] = {
     "runtime.num_threads": None,
     "runtime.deterministic": True,
     "runtime.flash_attention": False,
+    "runtime.cuda_graphs": False,
     "data.name": "another name",
     "data.licence": "MIT",
 }

@@ -80,7 +80,7 @@ def test_a_cpu_gets_bf16_only_with_instructions_for_it(
     machine: pytest.MonkeyPatch, amx: bool, avx512: bool, expected: Precision
 ) -> None:
     give_cpu_bf16(machine, amx=amx, avx512=avx512)
-    assert set_up(RuntimeConfig()) == Runtime(torch.device("cpu"), expected)
+    assert set_up(RuntimeConfig()) == Runtime(torch.device("cpu"), expected, cuda_graphs=False)
 
 
 def test_a_release_that_cannot_tell_what_the_cpu_has_gets_fp32(machine: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,8 @@ def test_a_cuda_device_is_taken_and_gets_bf16_if_it_is_native(
 ) -> None:
     give_cuda(machine, bf16=bf16)
     chosen = set_up(RuntimeConfig())
-    assert chosen == Runtime(torch.device("cuda", 0), expected)
+    assert chosen == Runtime(torch.device("cuda", 0), expected, cuda_graphs=True)
+    assert not set_up(RuntimeConfig(cuda_graphs=False)).cuda_graphs
     assert chosen.describe() == f"NVIDIA H100, {expected.value}"
     assert set_up(RuntimeConfig(device=DeviceKind.cpu)).device.type == "cpu"
 
