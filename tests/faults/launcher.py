@@ -38,10 +38,12 @@ def torchrun(run: Run, *options: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def wait_for_step(run: Run, step: int) -> None:
-    wait_for(run.folder / "metrics.jsonl")
+def wait_for_step(run_dir: Path, step: int) -> None:
+    """Return when the run has noted that update."""
+    log = run_dir / "metrics.jsonl"
+    wait_for(log)
     deadline = time.monotonic() + 120
-    while f'"step": {step}, "train"' not in (run.folder / "metrics.jsonl").read_text(encoding="utf-8"):
+    while f'"step": {step}, "train"' not in log.read_text(encoding="utf-8"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

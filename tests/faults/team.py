@@ -26,7 +26,7 @@ class Team:
 
     def attempt(self, **orders: Any) -> list[int]:
         """The exit statuses by rank. An order that is a list is one for each; else the same is for all."""
-        port = _free_port()
+        port = free_port()
         processes = [
             member.start(rank=rank, size=len(self.members), port=port, **_of_rank(orders, rank))
             for rank, member in enumerate(self.members)
@@ -100,7 +100,7 @@ def _of_rank(orders: dict[str, Any], rank: int) -> dict[str, Any]:
     return {name: order for name, order in chosen.items() if order is not None}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

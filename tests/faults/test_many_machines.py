@@ -1,4 +1,4 @@
-"""The Slurm script, on two machines that are this one: each has a torchrun of its own, and they meet over loopback."""
+"""Two machines that are this one: each has a torchrun of its own, and they meet over loopback."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
-from child import wait_for
 from harness import SAMPLE
+from launcher import children_of, wait_for_step
+from team import free_port
 
 from summarizer.checkpoint import Checkpoint, load_latest
 
@@ -93,11 +94,7 @@ def test_a_job_whose_time_is_up_is_queued_again_and_goes_on_to_what_one_process_
     cluster: Cluster, tmp_path: Path
 ) -> None:
     with cluster.submit(job=os.getpid()) as first:
-        wait_for(cluster.run_dir / "metrics.jsonl")
-        deadline = time.monotonic() + 120
-        while '"step": 3, "train"' not in (cluster.run_dir / "metrics.jsonl").read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for_step(cluster.run_dir, 3)
         first.send_signal(signal.SIGTERM)
         output, _ = first.communicate()
     assert first.returncode != 0
@@ -109,12 +106,17 @@ def test_a_job_whose_time_is_up_is_queued_again_and_goes_on_to_what_one_process_
         output, _ = second.communicate()
     assert second.returncode == 0, output
     assert not cluster.requeued.exists()
-    alone = [f"run_dir={tmp_path / 'alone'}", f"data.cache_dir={tmp_path / 'cache'}"]
+    assert_what_one_process_gives(cluster.checkpoint(), tmp_path)
+
+
+def assert_what_one_process_gives(found: Checkpoint, folder: Path) -> None:
+    alone = [f"run_dir={folder / 'alone'}", f"data.cache_dir={folder / 'cache'}"]
     subprocess.run([sys.executable, "scripts/train.py", *SETTINGS, *alone], cwd=REPOSITORY, check=True)
-    expected = load_latest(tmp_path / "alone")
+    expected = load_latest(folder / "alone")
     assert expected is not None
+    assert found.step == expected.step
     for name, weight in expected.model.items():
-        torch.testing.assert_close(cluster.checkpoint().model[name], weight, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.model[name], weight, rtol=1e-4, atol=1e-5)
 
 
 def test_a_job_that_fails_is_not_queued_again(cluster: Cluster) -> None:
@@ -125,3 +127,46 @@ def test_a_job_that_fails_is_not_queued_again(cluster: Cluster) -> None:
     assert process.returncode != 0
     assert "cannot be read as the config of a run" in output
     assert not cluster.requeued.exists()
+
+
+# torchrun by hand
+
+
+def test_a_process_that_dies_is_started_again_on_all_machines_and_a_machine_that_dies_is_done_without(
+    tmp_path: Path,
+) -> None:
+    run_dir, port = tmp_path / "run", free_port()
+    impatient = "last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=2"
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3"),
+        *("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=run", f"--rdzv-conf={impatient}"),
+        *("scripts/train.py", *SETTINGS, f"run_dir={run_dir}", f"data.cache_dir={tmp_path / 'cache'}"),
+        "training.save_every=2",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    outputs = [tmp_path / name for name in ("first.txt", "second.txt")]
+    machines = []
+    for output in outputs:
+        with output.open("w") as file:
+            machines.append(
+                subprocess.Popen(
+                    command, cwd=REPOSITORY, env=environment, stdout=file, stderr=file, start_new_session=True
+                )
+            )
+    try:
+        wait_for_step(run_dir, 4)
+        os.kill(children_of(machines[1].pid)[-1], signal.SIGKILL)
+        wait_for_step(run_dir, 10)
+        for process in (machines[1].pid, *children_of(machines[1].pid)):
+            os.kill(process, signal.SIGKILL)
+        assert machines[0].wait(timeout=120) == 0, outputs[0].read_text()
+    finally:
+        for machine in machines:
+            with suppress(ProcessLookupError):
+                os.killpg(machine.pid, signal.SIGKILL)
+            machine.wait()
+    starts = [line for line in "".join(map(Path.read_text, outputs)).splitlines() if line.startswith("device ")]
+    assert ["2 processes" in line for line in starts] == [True, True, False], outputs[0].read_text()
+    found = load_latest(run_dir)
+    assert found is not None
+    assert_what_one_process_gives(found, tmp_path)

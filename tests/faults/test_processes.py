@@ -111,7 +111,7 @@ def test_torchrun_restarts_what_was_killed_and_the_result_is_the_same_bit_for_bi
 ) -> None:
     run = slow_team()
     with torchrun(run, "--max-restarts=1") as process:
-        wait_for_step(run, 7)
+        wait_for_step(run.folder, 7)
         os.kill(children_of(process.pid)[-1], signal.SIGKILL)
         output, _ = process.communicate()
     assert process.returncode == 0, output
@@ -126,7 +126,7 @@ def test_a_scheduler_stops_torchrun_and_the_same_command_goes_on(
     """Schedulers send SIGTERM to each process of a job, and torchrun hands on its own: that is one request, not two."""
     run = slow_team()
     with torchrun(run) as process:
-        wait_for_step(run, 7)
+        wait_for_step(run.folder, 7)
         for each in [*(children_of(process.pid) if to_all else []), process.pid]:
             os.kill(each, signal.SIGTERM)
         output, _ = process.communicate()

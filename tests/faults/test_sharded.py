@@ -73,7 +73,7 @@ def test_torchrun_restarts_what_was_killed(make_team: MakeTeam) -> None:
     single, run = make_team(1, **slow).members[0], make_team(1, strategy=FSDP, **slow).members[0]
     assert single.attempt() == 0, single.output
     with torchrun(run, "--max-restarts=1") as process:
-        wait_for_step(run, 4)
+        wait_for_step(run.folder, 4)
         os.kill(children_of(process.pid)[-1], signal.SIGKILL)
         output, _ = process.communicate()
     assert process.returncode == 0, output
