@@ -1,4 +1,6 @@
-"""The one exception that a command shows to its user as a single line."""
+"""The one exception that a command shows to its user as a single line, and the exit status then."""
+
+EXIT_USER_ERROR = 2
 
 
 class UserError(ValueError):

@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store, _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
 
+from summarizer.errors import EXIT_USER_ERROR, UserError
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -132,6 +134,23 @@ class Processes:
             for gradient, total in zip(bucket, totals, strict=True):
                 gradient.copy_(total.view_as(gradient))
 
+    def agreed(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives. A UserError of any ends all; of those that have the same one, the first tells it.
+
+        :raises SystemExit: another tells the error.
+        """
+        result, error = None, None
+        try:
+            result = work()
+        except UserError as raised:
+            error = raised
+        messages = self.exchange(None if error is None else str(error))
+        if not any(messages):
+            return result  # type: ignore[return-value]
+        if error is not None and messages.index(str(error)) == self.rank:
+            raise error
+        raise SystemExit(EXIT_USER_ERROR)
+
     @contextmanager
     def one_by_machine_first(self) -> Iterator[None]:
         """The first process of each machine does what is within before the others: they find its files."""
@@ -148,6 +167,11 @@ ALONE = Processes()
 def is_parallel() -> bool:
     """Whether torchrun, or somebody in its place, started several processes."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def is_spoken_for() -> bool:
+    """Whether another process, started with this one, says what every one of them would have to say."""
+    return is_parallel() and os.environ.get("RANK", "0") != "0"
 
 
 @contextmanager

@@ -21,11 +21,11 @@ from summarizer.commands.arguments import for_hydra, is_sweep
 from summarizer.commands.jobs import Result, Sweep
 from summarizer.commands.multirun import concluding, execute_job, is_job, require_one_process, sweep_arguments
 from summarizer.config import to_object
-from summarizer.errors import UserError
+from summarizer.errors import EXIT_USER_ERROR, UserError
+from summarizer.parallel import is_spoken_for
 
 T = TypeVar("T")
 
-EXIT_USER_ERROR = 2
 _OURS = "UserError raised while resolving interpolation: "
 
 
@@ -46,13 +46,13 @@ def run(main: Callable[[], None], sweep: Sweep[T] | None = None) -> None:
             main()
         sys.stdout.flush()
     except UserError as error:
-        _refuse(str(error))
+        _refuse_settings(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        _refuse(explain(error))
+        _refuse_settings(explain(error))
     except ValueError as error:
         if not str(error).startswith("Config group override"):  # Hydra's own, for model=5
             raise
-        _refuse(f"{error}: name one of the options that --help lists")
+        _refuse_settings(f"{error}: name one of the options that --help lists")
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell expects of Ctrl-C; a training run saves first and does not come here
     except BrokenPipeError:
@@ -85,7 +85,13 @@ def execute(
     if is_job() and sweep is not None:
         return execute_job(sweep, command, composed, partial(to_object, schema=schema), explain)
     try:
-        result = command(to_object(composed, schema))
+        config = to_object(composed, schema)
+    except UserError as error:
+        _refuse_settings(str(error))
+    except OmegaConfBaseException as error:
+        _refuse_settings(explain(error))
+    try:
+        result = command(config)
         return None if result is None else result.value
     except UserError as error:
         _refuse(str(error))
@@ -118,6 +124,13 @@ def _suggestion(name: str, cause: Exception) -> str:
     if close:
         return f"; did you mean {close[0]}?"
     return f"; the settings here are {', '.join(known)}" if known else "; see --help"
+
+
+def _refuse_settings(message: str) -> NoReturn:
+    """Processes that torchrun started have the same settings: the first one's line is enough."""
+    if is_spoken_for():
+        sys.exit(EXIT_USER_ERROR)
+    _refuse(message)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -62,11 +62,8 @@ def train(config: TrainConfig) -> Result:
 def _train_together(config: TrainConfig, processes: Processes) -> TrainerState:
     configure_logging(is_quiet=not processes.is_main)
     run_dir = Path(config.run_dir) if config.run_dir is not None else None
-    if run_dir is not None:
-        _require_same_run(run_dir, config)
-    elif processes.size > 1:
-        raise UserError("run_dir must be given where several processes train together: try run_dir=outputs/mine")
-    runtime = set_up(config.runtime, processes.local_rank)
+    processes.agreed(partial(_require_usable_folder, run_dir, config, processes))
+    runtime = processes.agreed(partial(set_up, config.runtime, processes.local_rank))
     with processes.one_by_machine_first():
         data = prepare(config.data, config.tokenizer)
     run_dir = run_dir if run_dir is not None else new_run_folder(Path("outputs"))
@@ -88,15 +85,18 @@ def _train(
     )  # on the CPU: all of it may not fit a GPU
     validated, with_weights = _placed(model, config.runtime.strategy, runtime, processes)
     updater = _updater(config, model, runtime, processes)
-    state = resume(
-        run_dir,
-        updater,
-        data=data.train.fingerprint,
-        validation_data=data.validation.fingerprint,
-        tokenizer=data.tokenizer.fingerprint,
-        settings=decisive_settings(config),
+    state = processes.agreed(
+        partial(
+            resume,
+            run_dir,
+            updater,
+            data=data.train.fingerprint,
+            validation_data=data.validation.fingerprint,
+            tokenizer=data.tokenizer.fingerprint,
+            settings=decisive_settings(config),
+        )
     )
-    _require_same_start(run_dir, state, processes)
+    processes.agreed(partial(_require_same_start, run_dir, state, processes))
     # Only now: what is refused above must not become what the run folder says of itself.
     if processes.is_main:
         write_text_atomically(run_dir / CONFIG_FILE, to_yaml(config))
@@ -221,6 +221,13 @@ def _require_same_start(run_dir: Path, state: TrainerState, processes: Processes
             f"run_dir ({run_dir}) must be one folder for all processes, and they find steps {steps} there: put it on a "
             "file system that all machines share"
         )
+
+
+def _require_usable_folder(run_dir: Path | None, config: TrainConfig, processes: Processes) -> None:
+    if run_dir is not None:
+        _require_same_run(run_dir, config)
+    elif processes.size > 1:
+        raise UserError("run_dir must be given where several processes train together: try run_dir=outputs/mine")
 
 
 def _require_same_run(run_dir: Path, config: TrainConfig) -> None:

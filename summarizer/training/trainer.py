@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from summarizer.checkpoint import Checkpoint, load_latest, require_same_settings
 from summarizer.data.batch import Batch
@@ -123,11 +124,14 @@ class Trainer:
                 report.step, report.loss, report.gradient_norm, ", ".join(report.skipped_ids),
             )  # fmt: skip
         if state.skipped_in_a_row >= self.config.max_skipped_in_a_row:
-            raise UserError(
-                f"the loss or its gradient was not finite in {state.skipped_in_a_row} updates in a row, up to step "
-                f"{report.step} (loss {report.loss}): lower optimizer.lr, lengthen schedule.warmup_steps, or set "
-                "runtime.precision=fp32; the checkpoints before are intact"
-            )
+            self.processes.agreed(partial(self._give_up, report))
+
+    def _give_up(self, report: StepReport) -> NoReturn:
+        raise UserError(
+            f"the loss or its gradient was not finite in {self.state.skipped_in_a_row} updates in a row, up to step "
+            f"{report.step} (loss {report.loss}): lower optimizer.lr, lengthen schedule.warmup_steps, or set "
+            "runtime.precision=fp32; the checkpoints before are intact"
+        )
 
     def _validate(self, stop: StopRequest) -> None:
         """A validation that a signal cuts short is as if it had not begun: the run that continues has it to do."""

@@ -228,6 +228,6 @@ def test_a_folder_must_be_named(make_team: MakeTeam) -> None:
     for member in team.members:
         member.config.run_dir = None
     assert team.attempt() == [2, 2]
-    for member in team.members:
-        assert member.errors == ["error: run_dir must be given where several processes train together: try "
-                                 "run_dir=outputs/mine"]  # fmt: skip
+    assert [member.output for member in team.members] == [
+        "error: run_dir must be given where several processes train together: try run_dir=outputs/mine\n", ""
+    ]  # fmt: skip

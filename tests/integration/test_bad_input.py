@@ -97,6 +97,23 @@ def test_a_setting_that_cannot_work_is_refused_before_a_run_folder_exists(
     assert not list((tmp_path / "work").iterdir())
 
 
+@pytest.mark.parametrize(
+    "case", ["an unknown key", "an unknown option of a group", "a number for an option", "no steps"]
+)
+def test_of_processes_with_the_same_settings_the_first_alone_refuses_them(
+    case: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides, words = SETTINGS[case]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in (0, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        outcome = command("train", "experiment=smoke", *overrides)
+        if rank == 0:
+            assert_refused(outcome, *words)
+        else:
+            assert (outcome.status, outcome.out, outcome.err) == (2, "", "")
+
+
 @NO_CUDA
 @pytest.mark.parametrize("override", ["runtime=gpu", "runtime.device=cuda"])
 def test_a_gpu_that_is_not_there_is_refused(override: str, command: Command, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from summarizer import parallel
+from summarizer.errors import UserError
 from summarizer.parallel import ALONE, PeerLostError, Processes, joined
 
 
@@ -123,6 +125,37 @@ def test_all_get_the_same() -> None:
             "gradient": [0.0, 6.0, 12.0],
             "untouched": None,
         }
+
+
+def fail_unless_main(processes: Processes) -> list[Any]:
+    """What each gets, tells, or ends with, where nobody, two of three with the same, or two with unlike errors fail."""
+
+    def fail(faults: list[str | None]) -> int:
+        if faults[processes.rank]:
+            raise UserError(faults[processes.rank])
+        return processes.rank
+
+    found: list[Any] = []
+    for faults in ([None, None, None], [None, "a", "a"], ["a", "b", None]):
+        try:
+            found.append(processes.agreed(partial(fail, faults)))
+        except UserError as error:
+            found.append(str(error))
+        except SystemExit as error:
+            found.append(f"exit {error.code}")
+    return found
+
+
+@pytest.mark.slow
+def test_an_error_of_several_is_told_by_the_first_of_them_and_ends_all() -> None:
+    assert of_all(3, fail_unless_main) == [[0, "exit 2", "a"], [1, "a", "b"], [2, "exit 2", "exit 2"]]
+    assert ALONE.agreed(lambda: 7) == 7
+    with pytest.raises(UserError, match="alone"):
+        ALONE.agreed(partial(_raise, UserError("alone")))
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
