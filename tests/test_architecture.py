@@ -49,8 +49,8 @@ class Reserved:
 RESERVED = [
     Reserved(
         frozenset({"hydra", "omegaconf"}),
-        "only config/, commands/entry.py and multirun.py know Hydra; everything else gets plain typed objects",
-        allowed=("config/", "commands/entry.py", "commands/multirun.py"),
+        "only config/, commands/entry.py, multirun.py and search.py know Hydra; the rest gets plain typed objects",
+        allowed=("config/", "commands/entry.py", "commands/multirun.py", "commands/search.py"),
     ),
     Reserved(
         frozenset({"hydra", "omegaconf", "yaml", "sentencepiece", "datasets"}),
@@ -61,6 +61,9 @@ RESERVED = [
         frozenset({"matplotlib"}),
         "only comparison/plots.py may need the optional matplotlib",
         allowed=("comparison/plots.py",),
+    ),
+    Reserved(
+        frozenset({"optuna"}), "only commands/search.py may need the optional optuna", allowed=("commands/search.py",)
     ),
     Reserved(frozenset({"pickle", "cloudpickle", "dill", "shelve"}), "loading what somebody sent must run no code"),
 ]

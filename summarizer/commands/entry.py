@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from summarizer.commands.arguments import for_hydra, is_sweep
 from summarizer.commands.jobs import Result, Sweep
 from summarizer.commands.multirun import concluding, execute_job, is_job, require_one_process, sweep_arguments
+from summarizer.commands.search import register_search
 from summarizer.config import to_object
 from summarizer.errors import EXIT_USER_ERROR, UserError
 from summarizer.parallel import is_spoken_for
@@ -69,6 +70,7 @@ def _sweep(main: Callable[[], None], sweep: Sweep[T] | None) -> None:
             "each setting instead"
         )
     require_one_process()
+    register_search()
     sys.argv[1:] = sweep_arguments(sys.argv[1:])
     with concluding(sweep):
         main()

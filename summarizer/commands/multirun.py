@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -50,13 +51,33 @@ def is_job() -> bool:
 
 
 def sweep_arguments(arguments: Sequence[str]) -> list[str]:
-    """The arguments, and what lets the names of the jobs tell of that alone in which they differ."""
+    """The arguments, and what lets the names of the jobs tell of that alone in which they differ.
+
+    Raises UserError for a range without values.
+    """
     try:
         overrides = OverridesParser.create().parse_overrides([each for each in arguments if not each.startswith("-")])
     except OverrideParseException:
         return list(arguments)  # Hydra says what is wrong
+    for each in overrides:
+        if each.is_sweep_override():
+            _require_values(each)
     same = [str(each.key_or_group) for each in overrides if not each.is_sweep_override()]
     return [*arguments, f"{_EXCLUDED}=[{','.join(f'{chr(39)}{key}{chr(39)}' for key in same)}]"]
+
+
+def _require_values(override: Override) -> None:
+    """Refuse a range with nothing in it."""
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        assert value.start is not None
+        assert value.end is not None
+        if not value.start < value.end:
+            raise UserError(f"{override.input_line} is empty: an interval goes from less to more")
+        if "log" in value.tags and value.start <= 0:
+            raise UserError(f"{override.input_line} must begin above 0, for it is logarithmic")
+    elif next(iter(override.sweep_string_iterator()), None) is None:
+        raise UserError(f"{override.input_line} is empty: a range goes up to its end, which does not belong to it")
 
 
 def require_one_process() -> None:
@@ -106,18 +127,18 @@ def concluding(sweep: Sweep[T]) -> Iterator[None]:
         yield
         is_whole = True
     finally:
-        unfinished = [job for folder in SweepWatch.folders for job in _conclude(sweep, folder, begun)]
+        unfinished = [job for folder in SweepWatch.folders for job in _conclude(sweep, folder, begun, is_whole)]
         sys.stdout.flush()
         if is_whole and unfinished:
             sys.exit(1)
 
 
-def _conclude(sweep: Sweep[T], folder: Path, begun: float) -> list[Job]:
+def _conclude(sweep: Sweep[T], folder: Path, begun: float, is_whole: bool) -> list[Job]:
     """The jobs of this sweep that are not finished."""
     configure_logging()
     jobs = read_jobs(folder, begun)
     mine = [job for job in jobs if job.record.time >= begun or job.holder]
-    if not mine:
+    if not mine and not (is_whole and jobs):  # refused
         _remove_if_empty(folder)
         return []
     table = sweep.table(folder, jobs)
