@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from summarizer.allocator import keep_freed_memory
 from summarizer.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,8 @@ def set_up(config: RuntimeConfig, local_rank: int = 0) -> Runtime:
     precision = _choose_precision(config.precision, device)
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
+    if device.type == "cpu":
+        keep_freed_memory()
     if device.type == "cuda":
         torch.cuda.set_device(local_rank)
         torch.set_float32_matmul_precision("high")  # TF32: 10 bits of mantissa, for what autocast leaves in fp32
