@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 _LEVELS = 1 << 16  # of 16 random bits
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # integers of so many bytes
 
 
 class Dropout(nn.Module):
@@ -41,7 +42,8 @@ class _Dropped(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, dropped_levels: int) -> Tensor:
-        keep = _random_int16(input.numel()) > dropped_levels - 1 - _LEVELS // 2
+        # Compared in place, for PyTorch is slow to write booleans.
+        keep = _random_int16(input.numel()).gt_(dropped_levels - 1 - _LEVELS // 2).to(torch.bool)
         ctx.scale = _LEVELS / max(1, _LEVELS - dropped_levels)
         ctx.save_for_backward(keep.view(input.shape))
         return _kept(input, keep.view(input.shape), ctx.scale)
@@ -54,7 +56,10 @@ class _Dropped(torch.autograd.Function):
 
 
 def _kept(tensor: Tensor, keep: Tensor, scale: float) -> Tensor:
-    return torch.where(keep, tensor, 0).mul_(scale)
+    """Zero where ``keep`` is False, by the bits: that is several times as fast as ``torch.where``."""
+    bits = _BITS[tensor.element_size()]
+    mask = keep.to(bits).neg_()  # all ones, or none
+    return mask.bitwise_and_(tensor.view(bits)).view(tensor.dtype).mul_(scale)
 
 
 def _random_int16(count: int) -> Tensor:

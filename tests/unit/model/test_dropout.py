@@ -45,6 +45,16 @@ def test_the_gradient_is_that_of_a_product_with_the_mask(dtype: torch.dtype) -> 
     torch.testing.assert_close(gradient_ND, factor_ND, rtol=1e-2 if dtype is torch.bfloat16 else 1e-5, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_what_is_kept_is_scaled_and_else_untouched_whatever_its_layout(dtype: torch.dtype) -> None:
+    seed_step(1, 5)
+    input_NM = torch.randn(40, 60).to(dtype).t()[:, ::2]
+    input_NM[0, 0] = -torch.inf
+    output_NM = Dropout(0.5)(input_NM)
+    assert torch.equal(output_NM, torch.where(output_NM == 0, 0, input_NM * 2))
+    assert 0.4 < (output_NM == 0).double().mean() < 0.6
+
+
 def test_what_is_dropped_may_be_anything_but_passes_nothing_on() -> None:
     seed_step(1, 5)
     output = Dropout(0.5)(torch.full((1000,), torch.inf))
