@@ -97,4 +97,4 @@ def _set_norm(spec: Any, norm: Any) -> None:
 
 
 def _array(parameter: Any) -> Any:
-    return parameter.detach().numpy()
+    return parameter.detach().cpu().numpy()

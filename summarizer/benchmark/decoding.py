@@ -18,13 +18,20 @@ from summarizer.benchmark.workload import random_sources, require_positive
 from summarizer.decoding.beam import beam_search
 from summarizer.decoding.config import DecodingConfig
 from summarizer.decoding.next_token import ModelNextToken
-from summarizer.decoding.search import SpecialIds
+from summarizer.decoding.search import NextToken, SpecialIds
+from summarizer.decoding.static_next_token import StaticNextToken, StaticSteps
 from summarizer.model.config import TransformerConfig
 from summarizer.model.packing import can_pack, packed
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import PACKED_TYPES, Precision, Runtime, seed_step
 from summarizer.tokenizer import END_ID, PAD_ID, START_ID, UNK_ID
 
+_CTRANSLATE2_TYPES = {
+    Precision.fp32: "float32",
+    Precision.bf16: "bfloat16",
+    Precision.fp16: "float16",
+    Precision.int8: "int8",
+}
 _NEVER = (PAD_ID, UNK_ID, START_ID, END_ID)  # nobody ends before new_tokens
 
 
@@ -48,7 +55,8 @@ def decoding_contest(
     """From tokens to tokens, encoder included. Weights are random; CTranslate2 gets ours, and has to say the same."""
     source_BS = random_sources(workload.documents, workload.source_tokens, vocab_size, seed=seed)
     seed_step(seed, 0)
-    model = Transformer(config, vocab_size).to(runtime.device).eval().requires_grad_(False)
+    # Its weights may have gradients, as those of a run do: of others, autocast would keep no copies.
+    model = Transformer(config, vocab_size).to(runtime.device).eval()
     contenders = [Contender(OURS, our_search(model, source_BS, workload, runtime))]
     if peers:
         contenders += _peers(model, source_BS, workload, runtime)
@@ -84,8 +92,11 @@ def our_search(
                 num_beams=workload.beam_size,
                 max_length=workload.new_tokens,
             )
+            next_token: NextToken = ModelNextToken(searched, cache)
+            if runtime.cuda_graphs:
+                next_token = StaticNextToken(StaticSteps(searched), cache)
             found = beam_search(
-                ModelNextToken(searched, cache),
+                next_token,
                 num_documents=len(source_BS),
                 config=decoding,
                 special=special,
@@ -99,7 +110,7 @@ def our_search(
 def _peers(model: Transformer, source_BS: Tensor, workload: DecodingWorkload, runtime: Runtime) -> Iterator[Contender]:
     if is_installed("transformers") and runtime.precision is not Precision.int8:
         yield Contender("Hugging Face BART", _bart_search(model, source_BS, workload, runtime))
-    if is_installed("ctranslate2") and runtime.device.type == "cpu" and can_export(model.config):
+    if is_installed("ctranslate2") and can_export(model.config) and _ctranslate2_has(runtime.device):
         yield Contender("CTranslate2", _ctranslate2_search(model, source_BS, workload, runtime))
 
 
@@ -123,6 +134,12 @@ def _bart_search(
     return run
 
 
+def _ctranslate2_has(device: torch.device) -> bool:
+    import ctranslate2
+
+    return device.type == "cpu" or ctranslate2.get_cuda_device_count() > 0
+
+
 def _ctranslate2_search(
     model: Transformer, source_BS: Tensor, workload: DecodingWorkload, runtime: Runtime
 ) -> Callable[[], list[list[int]]]:
@@ -132,9 +149,9 @@ def _ctranslate2_search(
         export(model, f"{folder}/model")
         translator = ctranslate2.Translator(
             f"{folder}/model",
-            device="cpu",
+            device=runtime.device.type,
             intra_threads=torch.get_num_threads(),
-            compute_type={Precision.fp32: "float32", Precision.bf16: "bfloat16"}.get(runtime.precision, "int8"),
+            compute_type=_CTRANSLATE2_TYPES[runtime.precision],
         )
     tokens = [[str(token) for token in row] for row in source_BS.tolist()]
 

@@ -193,7 +193,13 @@ def _validator(
 ) -> Validator:
     return Validator(
         model,
-        loader=BatchLoader(data.validation, config.data.batching, seed=config.seed, processes=processes),
+        loader=BatchLoader(
+            data.validation,
+            config.data.batching,
+            seed=config.seed,
+            pin_memory=runtime.device.type == "cuda",
+            processes=processes,
+        ),
         examples=list(islice(data.validation_split, config.validation.rouge_examples)),
         generator=Generator(
             model,

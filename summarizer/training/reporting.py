@@ -95,7 +95,8 @@ class Reporter:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """The time spent inside is that of waiting for data, which better is next to none."""
+        """The time spent inside is that of waiting for data, which better is next to none; beside a GPU that computes
+        meanwhile, it is at most that."""
         began = self._stopwatch.seconds
         yield
         self._waited += self._stopwatch.seconds - began

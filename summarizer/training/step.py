@@ -83,14 +83,19 @@ class Updater:
         self.pieces = 1  # that a batch is computed in, since it did not fit the memory in fewer
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
 
-    def __call__(self, step: int, batches: Sequence[Batch]) -> StepReport:
+    def __call__(
+        self, step: int, batches: Sequence[Batch], meanwhile: Callable[[], object] = lambda: None
+    ) -> StepReport:
         """Update number ``step`` from the accumulated gradient of ``batches``.
 
         The loss is divided by the target tokens of all batches of all processes together, so splitting a batch changes
         nothing.
+
+        :param meanwhile: called once, when a GPU has got its work and nobody has waited for it yet.
         """
         target_tokens, real_tokens, positions, flops = self._count(batches)
         sums = self._accumulate_in_pieces(step, batches, target_tokens)
+        meanwhile()
         if not self.is_sharded:  # else the backward pass has done so
             self.processes.sum_gradients(self.model.parameters())
         sums = dict(zip(sums, self.processes.sum(torch.stack(list(sums.values()))), strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from summarizer.checkpoint import Checkpoint, load_latest, require_same_settings
 from summarizer.data.batch import Batch
-from summarizer.data.loader import BatchLoader
+from summarizer.data.loader import BatchLoader, Position
 from summarizer.errors import UserError
 from summarizer.parallel import ALONE, Processes
 from summarizer.sharding import fill
@@ -52,6 +52,8 @@ class Trainer:
         self.reporter = reporter
         self.state = state
         self.processes = processes
+        self._stream: Iterator[tuple[Batch, Position]] = iter(())
+        self._fetched: list[tuple[Batch, Position]] = []  # not trained on yet
         self.saver = Saver(
             run_dir,
             updater,
@@ -70,7 +72,7 @@ class Trainer:
             if self._validation_is_due():  # the run was stopped in the midst of it
                 self._conclude(stop)
             for batches in updates:
-                report = self.updater(self.state.step, batches)
+                report = self.updater(self.state.step, batches, meanwhile=self._fetch)
                 self.reporter.step(report)
                 self._count_skipped(report)
                 self.saver.look()
@@ -79,17 +81,19 @@ class Trainer:
 
     def _updates(self) -> Generator[list[Batch]]:
         """The batches of each update to come; ``state`` says which update it is and where the next one begins."""
-        batches: list[Batch] = []
-        stream = self.loader.batches_from(self.state.position)
-        while self.state.step < self.config.max_steps and not self.state.stopped_early:
-            while len(batches) < self.config.accumulate:
-                with self.reporter.waiting():
-                    batch, position = next(stream)
-                batches.append(batch)
+        self._stream, self._fetched = self.loader.batches_from(self.state.position), []
+        while not self._is_last_step():
+            self._fetch()
+            fetched, self._fetched = self._fetched, []
             self.state.step += 1
-            self.state.position = position
-            yield batches
-            batches = []
+            self.state.position = fetched[-1][1]
+            yield [batch for batch, _ in fetched]
+
+    def _fetch(self) -> None:
+        """See to it that the batches of the next update are at hand. A GPU computes meanwhile."""
+        while len(self._fetched) < self.config.accumulate and not self._is_last_step():
+            with self.reporter.waiting():
+                self._fetched.append(next(self._stream))
 
     def _conclude(self, stop: StopRequest) -> None:
         """Validate and save after an update, where that is due; save and end where a signal asks for it."""

@@ -85,13 +85,13 @@ def _note_examples(order: Order) -> None:
         note("after", state.step)
         return state
 
-    def noted_update(self: Updater, step: int, batches: Sequence[Batch]) -> StepReport:
+    def noted_update(self: Updater, step: int, batches: Sequence[Batch], **named: Any) -> StepReport:
         if order.before_step is not None and step == order.before_step[0]:
             for thread in threading.enumerate():
                 if thread.name == THREAD_NAME:
                     thread.join()
             order.before_step[1]()
-        report = update(self, step, batches)
+        report = update(self, step, batches, **named)
         note("update", [step, [list(batch.ids) for batch in batches]])
         if order.size > 1:
             weights = b"".join(whole(each.detach()).numpy().tobytes() for each in self.model.parameters())

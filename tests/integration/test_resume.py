@@ -182,8 +182,8 @@ def trained(config: TrainConfig) -> Path:
 
 
 def raising_sigterm_at(wanted: int) -> Callable[..., StepReport]:
-    def call(self: Updater, step: int, batches: Any) -> StepReport:
-        report = original_call(self, step, batches)
+    def call(self: Updater, step: int, batches: Any, **options: Any) -> StepReport:
+        report = original_call(self, step, batches, **options)
         if step == wanted:
             signal.raise_signal(signal.SIGTERM)
         return report
@@ -192,10 +192,10 @@ def raising_sigterm_at(wanted: int) -> Callable[..., StepReport]:
 
 
 def crashing_at(wanted: int) -> Callable[..., StepReport]:
-    def call(self: Updater, step: int, batches: Any) -> StepReport:
+    def call(self: Updater, step: int, batches: Any, **options: Any) -> StepReport:
         if step == wanted:
             raise OSError("power cut")
-        return original_call(self, step, batches)
+        return original_call(self, step, batches, **options)
 
     return call
 

@@ -40,9 +40,9 @@ def sabotage(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Updater, in
     def install(before: Callable[[Updater, int], None]) -> None:
         update = Updater.__call__
 
-        def sabotaged(self: Updater, step: int, batches: Any) -> Any:
+        def sabotaged(self: Updater, step: int, batches: Any, **options: Any) -> Any:
             before(self, step)
-            return update(self, step, batches)
+            return update(self, step, batches, **options)
 
         monkeypatch.setattr(Updater, "__call__", sabotaged)
 

@@ -29,8 +29,12 @@ BATCHES_PER_EPOCH = 5
 class FakeLoader:
     """Batches that are their own position: (epoch, index)."""
 
+    def __init__(self) -> None:
+        self.fetched = 0
+
     def batches_from(self, position: Position) -> Iterator[tuple[tuple[int, int], Position]]:
         for number in count(position.epoch * BATCHES_PER_EPOCH + position.batch):
+            self.fetched += 1
             yield divmod(number, BATCHES_PER_EPOCH), Position(*divmod(number + 1, BATCHES_PER_EPOCH))
 
 
@@ -45,8 +49,9 @@ class FakeUpdater:
         self.skipped = skipped
         self.seen: list[tuple[int, list[tuple[int, int]]]] = []
 
-    def __call__(self, step: int, batches: list[tuple[int, int]]) -> StepReport:
+    def __call__(self, step: int, batches: list[tuple[int, int]], meanwhile: Callable[[], object]) -> StepReport:
         self.before(step)
+        meanwhile()
         self.seen.append((step, list(batches)))
         self.model.decoder_norm.bias.data.fill_(step)
         skipped = step in self.skipped
@@ -90,12 +95,13 @@ class Run:
         self.run_dir = run_dir
         self.updater = cast(Any, FakeUpdater(model, before, skipped or set()))
         self.reporter = cast(Any, FakeReporter())
+        self.loader = cast(Any, FakeLoader())
         values = {"max_steps": 8, "validate_every": 1000, "save_every": 1000, "keep_last": 100, **settings}
         self.config = TrainingConfig(**values)
         self.trainer = Trainer(
             self.config,
             updater=self.updater,
-            loader=cast(Any, FakeLoader()),
+            loader=self.loader,
             validate=lambda stop_requested: self.validation(metrics or {}),
             reporter=self.reporter,
             run_dir=run_dir,

@@ -241,6 +241,22 @@ def test_a_rehearsal_finds_the_pieces_and_changes_nothing(
     assert all(parameter.grad is None for parameter in update.model.parameters())
 
 
+def test_what_is_done_meanwhile_is_done_once_between_the_gradient_and_the_step(
+    make_model: ModelMaker, make_batch: BatchMaker, make_updater: UpdaterMaker
+) -> None:
+    model = make_model()
+    before = model.vocabulary.weight.detach().clone()
+    seen: list[tuple[bool, bool]] = []
+
+    def look() -> None:
+        weight = model.vocabulary.weight
+        seen.append((weight.grad is not None, torch.equal(weight, before)))
+
+    make_updater(model)(1, [make_batch(LENGTHS), make_batch(LENGTHS)], meanwhile=look)
+    assert seen == [(True, True)]
+    assert not torch.equal(model.vocabulary.weight, before)
+
+
 def test_dropout_depends_on_seed_and_step_alone(
     make_model: ModelMaker, make_batch: BatchMaker, make_updater: UpdaterMaker
 ) -> None:

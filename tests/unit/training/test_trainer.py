@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -31,6 +32,26 @@ def test_it_does_every_update_once_in_order_with_the_batches_that_follow(make_ru
     ]
     assert run.reporter.steps == [1, 2, 3, 4]
     assert (state.step, state.position) == (4, Position(1, 3))
+
+
+def test_the_batches_of_an_update_are_fetched_during_the_one_before(make_run: MakeRun) -> None:
+    positions: list[tuple[int, Position, int]] = []
+
+    def note(step: int) -> None:
+        positions.append((step, run.trainer.state.position, run.loader.fetched))
+
+    run = make_run(max_steps=3, accumulate=2, before=note)
+    run.fit()
+    assert positions == [(1, Position(0, 2), 2), (2, Position(0, 4), 4), (3, Position(1, 1), 6)]
+    assert run.loader.fetched == 6, "nothing is fetched for an update that will not be"
+
+
+def test_what_was_fetched_ahead_is_fetched_again_after_a_stop(make_run: MakeRun) -> None:
+    with pytest.raises(Interrupted):
+        make_run(max_steps=5, before=partial(raise_at, 2, number=signal.SIGTERM)).fit()
+    following = make_run(max_steps=5)
+    following.fit()
+    assert following.updater.seen == [(3, [(0, 2)]), (4, [(0, 3)]), (5, [(0, 4)])]
 
 
 def test_validations_and_checkpoints_are_due_at_their_multiples_and_at_the_end(make_run: MakeRun) -> None:
