@@ -73,11 +73,13 @@ class Summarizer:
         checkpoint: str = "best",
         decoding: DecodingOverrides | None = None,
         runtime: RuntimeConfig | None = None,
+        local_rank: int = 0,
     ) -> Summarizer:
         """Load a training run's folder; it needs nothing else and runs no code from it.
 
         :param checkpoint: ``best``, ``last`` or the number of a step.
         :param decoding: settings that differ from the run's own.
+        :param local_rank: which process of this machine this is, of those that share work: each has a GPU of its own.
         :raises UserError: the folder is not a run, or a part of it is missing or damaged.
         """
         run_dir = require_run_folder(Path(run))
@@ -85,7 +87,7 @@ class Summarizer:
         tokenizer = Tokenizer.load(run_dir / TOKENIZER_FILE)
         weights = load_model_weights(run_dir, checkpoint, partial(require_same_settings, decisive_settings(config)))
         _require_own_tokenizer(run_dir, weights, tokenizer)
-        chosen = set_up(runtime if runtime is not None else RuntimeConfig())
+        chosen = set_up(runtime if runtime is not None else RuntimeConfig(), local_rank)
         try:
             model = _build_model(config.model, tokenizer.vocab_size, weights.model)
         except ValueError as error:

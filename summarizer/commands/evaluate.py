@@ -28,38 +28,83 @@ from summarizer.evaluation.report_page import REPORT_FILE, Subject, report_page
 from summarizer.evaluation.tables import comparison_table, evaluation_table, side_by_side
 from summarizer.evaluation.words import ENGLISH
 from summarizer.inference import CONFIG_FILE, Summarizer
+from summarizer.parallel import PeerLostError, Processes, joined
 from summarizer.runtime import configure_logging
 
 logger = logging.getLogger(__name__)
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Print tables and samples, and write metrics.json, predictions.jsonl and report.html."""
-    configure_logging()
-    if config.compare:
-        _compare(config)
-    elif config.predictions is not None:
+    """Print tables and samples, and write metrics.json, predictions.jsonl and report.html.
+
+    Where torchrun started several processes, each of them calls this: they share the documents, and the main one does
+    all the rest.
+    """
+    try:
+        with joined() as processes:
+            _evaluate_together(config, processes)
+    except PeerLostError as error:
+        logger.warning("another process of this evaluation is gone (%s)", error)
+        raise SystemExit(1) from error
+
+
+def _evaluate_together(config: EvaluateConfig, processes: Processes) -> None:
+    configure_logging(is_quiet=not processes.is_main)
+    if config.run is not None and config.predictions is None and not config.compare:
+        _summarize_run(config, config.run, processes)
+    elif not processes.is_main:
+        return
+    elif config.predictions is not None and not config.compare:
         _score_file(config, Path(config.predictions))
     else:
-        assert config.run is not None, "EvaluateConfig.validate lets nothing else through"
-        _score_run(config, config.run)
+        _compare(config)
 
 
-def _score_run(config: EvaluateConfig, run: str) -> None:
-    summarizer = Summarizer.from_run(
-        run, checkpoint=config.checkpoint, decoding=config.decoding, runtime=config.runtime
-    )
-    cases = _read_split(config, summarizer.config.data)
+def _summarize_run(config: EvaluateConfig, run: str, processes: Processes) -> None:
+    def load() -> tuple[Summarizer, list[Case]]:
+        summarizer = Summarizer.from_run(
+            run,
+            checkpoint=config.checkpoint,
+            decoding=config.decoding,
+            runtime=config.runtime,
+            local_rank=processes.local_rank,
+        )
+        return summarizer, _read_split(config, summarizer.config.data)
+
+    summarizer, cases = processes.agreed(load)
+
+    def generate(documents: Sequence[str]) -> list[Summary]:
+        """Of all documents, each by one process."""
+        mine = processes.share(documents)
+        return processes.gather(
+            summarizer.generate(mine, long_document=config.long_document, progress=processes.is_main)
+        )
+
+    if processes.is_main:
+        _score_run(config, run, summarizer, cases, generate, processes)
+    else:
+        generate([case.document for case in cases])
+
+
+def _score_run(
+    config: EvaluateConfig,
+    run: str,
+    summarizer: Summarizer,
+    cases: Sequence[Case],
+    generate: Callable[[Sequence[str]], list[Summary]],
+    processes: Processes,
+) -> None:
     output = _output_folder(config, Path(run) / "evaluation" / config.split)
     logger.info(
-        "%s, step %s: %s examples of %s, on %s",
+        "%s, step %s: %s examples of %s, on %s%s",
         run, f"{summarizer.step:,}", f"{len(cases):,}", config.split, summarizer.runtime.describe(),
+        f", {processes.size} processes" if processes.size > 1 else "",
     )  # fmt: skip
 
     summaries: list[Summary] = []
 
     def summarize(documents: Sequence[str]) -> list[str]:
-        summaries.extend(summarizer.generate(documents, long_document=config.long_document, progress=True))
+        summaries.extend(generate(documents))
         return [summary.text for summary in summaries]
 
     evaluation = _scored(config, summarize, cases).with_reading(
