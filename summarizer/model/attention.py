@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from summarizer.model.blockwise_attention import attend_in_blocks, is_faster_in_blocks
 from summarizer.model.config import AttentionShape
+from summarizer.model.linear import Linear, linear
 from summarizer.model.masks import causal_mask
 from summarizer.model.positions import AttentionPositions
 from summarizer.model.scoring import DotProductScore, ScoreFunction
@@ -54,10 +55,10 @@ class MultiHeadAttention(nn.Module):
         self.dropout = dropout
         self.score = score
         self.positions = AttentionPositions() if positions is None else positions
-        self.query = nn.Linear(width, shape.num_heads * shape.key_dim)
-        self.key = nn.Linear(width, shape.kv_heads * shape.key_dim)
-        self.value = nn.Linear(width, shape.kv_heads * shape.value_dim)
-        self.output = nn.Linear(shape.num_heads * shape.value_dim, width)
+        self.query = Linear(width, shape.num_heads * shape.key_dim)
+        self.key = Linear(width, shape.kv_heads * shape.key_dim)
+        self.value = Linear(width, shape.kv_heads * shape.value_dim)
+        self.output = Linear(shape.num_heads * shape.value_dim, width)
 
     def forward(
         self,
@@ -240,7 +241,7 @@ def _projected_at_once(input_BTD: Tensor, linears: Sequence[nn.Linear]) -> tuple
     """What each of ``linears`` makes of one input: a single large product is faster than several, both ways."""
     weight_XD = torch.cat([linear.weight for linear in linears])
     bias_X = torch.cat([linear.bias for linear in linears])
-    return torch.split(F.linear(input_BTD, weight_XD, bias_X), [linear.out_features for linear in linears], dim=-1)
+    return torch.split(linear(input_BTD, weight_XD, bias_X), [linear.out_features for linear in linears], dim=-1)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:

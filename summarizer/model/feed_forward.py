@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from summarizer.model.config import FeedForwardKind
+from summarizer.model.linear import Linear
 
 
 class FeedForward(nn.Module):
@@ -16,8 +17,8 @@ class FeedForward(nn.Module):
     def __init__(self, *, width: int, hidden_dim: int, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.activation = activation
-        self.widen = nn.Linear(width, hidden_dim)
-        self.narrow = nn.Linear(hidden_dim, width)
+        self.widen = Linear(width, hidden_dim)
+        self.narrow = Linear(hidden_dim, width)
 
     def forward(self, hidden_BTD: Tensor) -> Tensor:
         activated_BTF = self.activation(self.widen(hidden_BTD))
@@ -33,7 +34,7 @@ class GatedFeedForward(FeedForward):
 
     def __init__(self, *, width: int, hidden_dim: int, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__(width=width, hidden_dim=hidden_dim, activation=activation)
-        self.gate = nn.Linear(width, hidden_dim)
+        self.gate = Linear(width, hidden_dim)
 
     def forward(self, hidden_BTD: Tensor) -> Tensor:
         gated_BTF = self.activation(self.gate(hidden_BTD)) * self.widen(hidden_BTD)

@@ -1,0 +1,93 @@
+"""The linear layer that trains by oneDNN is PyTorch's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from summarizer.model import linear as module
+from summarizer.model.config import TransformerConfig
+from summarizer.model.linear import Linear
+from summarizer.model.transformer import Transformer
+
+needs_onednn = pytest.mark.skipif(
+    not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this PyTorch comes without oneDNN"
+)
+
+
+@pytest.fixture
+def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Shapes of what oneDNN multiplied, on whatever processor."""
+    counted_shapes: list[tuple[int, ...]] = []
+    product = module._product
+
+    def counted(input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+        counted_shapes.append(tuple(input_NI.shape))
+        return product(input_NI, weight_OI, bias_O)
+
+    monkeypatch.setattr(module, "_is_amd", lambda: True)
+    monkeypatch.setattr(module, "_product", counted)
+    return counted_shapes
+
+
+@needs_onednn
+@pytest.mark.parametrize("shape", [(5, 12), (2, 3, 12), (1, 1, 12), (12,)], ids=str)
+@pytest.mark.parametrize("sliced", [False, True])
+def test_outputs_and_gradients_are_those_of_pytorch(
+    shapes: list[tuple[int, ...]], shape: tuple[int, ...], sliced: bool
+) -> None:
+    torch.manual_seed(1)
+    ours, theirs = Linear(12, 7), nn.Linear(12, 7)
+    theirs.load_state_dict(ours.state_dict())
+    input = torch.randn(*shape[:-1], 24)[..., ::2] if sliced else torch.randn(shape)
+    weight = torch.randn(*shape[:-1], 14)[..., ::2] if sliced else torch.randn(*shape[:-1], 7)
+    results = []
+    for layer in (ours, theirs):
+        leaf = input.detach().requires_grad_()
+        output = layer(leaf)
+        results.append([output, *torch.autograd.grad((output * weight).sum(), [leaf, *layer.parameters()])])
+    assert len(shapes) == 2, "forward, and the gradient of the input"
+    for our_tensor, their_tensor in zip(*results, strict=True):
+        assert our_tensor.shape == their_tensor.shape
+        torch.testing.assert_close(our_tensor, their_tensor, rtol=1e-5, atol=1e-6)
+
+
+@needs_onednn
+def test_training_in_float32_takes_it_and_nothing_else_does(shapes: list[tuple[int, ...]]) -> None:
+    layer, input = Linear(4, 4), torch.randn(2, 4)
+    with torch.no_grad():
+        layer(input)
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(input)
+    layer.double()(input.double())
+    assert not shapes
+    layer.float()(input)
+    assert shapes == [(2, 4)]
+
+
+@needs_onednn
+def test_frozen_weights_and_inputs_get_no_gradient(shapes: list[tuple[int, ...]]) -> None:
+    layer = Linear(4, 4)
+    layer.weight.requires_grad_(False)
+    layer(torch.randn(2, 4)).sum().backward()
+    assert layer.weight.grad is None
+    assert layer.bias.grad is not None
+    assert len(shapes) == 1, "no product for an input that needs no gradient"
+
+
+@needs_onednn
+def test_a_model_trains_as_with_pytorchs(shapes: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    sizes = TransformerConfig(width=16, num_heads=2, encoder_layers=1, decoder_layers=1, dropout=0.0)
+    model = Transformer(sizes, 20)
+    source_BS, target_BT = torch.randint(20, (2, 6)), torch.randint(20, (2, 5))
+    gradients = []
+    for is_amd in (True, False):
+        monkeypatch.setattr(module, "_is_amd", lambda is_amd=is_amd: is_amd)
+        loss = model.project(model(source_BS, None, target_BT).hidden_BTD).square().sum()
+        gradients.append(torch.autograd.grad(loss, list(model.parameters())))
+    # Encoder: three projections at once, output, widen, narrow. Decoder: the same, four of cross-attention besides.
+    assert len(shapes) == 2 * (4 + 4 + 4)
+    for ours, theirs in zip(*gradients, strict=True):
+        assert (ours - theirs).norm() <= 1e-4 * (theirs.norm() + 1e-3)
