@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from summarizer.decoding.reading import LongDocument
 from summarizer.demo.jobs import Report, Work
 from summarizer.demo.requests import SummaryRequest
 from summarizer.errors import UserError
@@ -15,6 +16,7 @@ from summarizer.presentation.trace import AttentionTrace
 from summarizer.presentation.word_view import WordView
 
 _PATIENCE = 60.0  # seconds
+_PARTS = 3  # in which a text that is too long is read, if it is split
 
 
 class FakeEngine:
@@ -39,7 +41,7 @@ class FakeEngine:
         decoding = {"method": "beam", "beam_size": 4, "temperature": 1.0, "max_tokens": 64, "length_penalty": 1.0}
         return {
             "name": self.name, "step": 900, "parameters": 1_500_000, "reads": self._reads, "pointer": self._pointer,
-            "decoding": decoding,
+            "long_document": "truncate", "decoding": decoding,
         }  # fmt: skip
 
     def prepare(self, request: SummaryRequest) -> Work:
@@ -74,11 +76,13 @@ class FakeEngine:
         hypotheses = [target, *([*target[:-1], f"new{n}"] for n in range(1, request.summaries))]
         views = [self._view(words[: self._reads], hypothesis) for hypothesis in hypotheses]
         rest = " ".join(words[self._reads :])
+        split = request.long_document is LongDocument.split and len(words) > self._reads
         return {
-            "read": min(len(words), self._reads),
+            "read": len(words) if split else min(len(words), self._reads),
             "total": len(words),
+            "parts": _PARTS if split else 1,
             "document": views[0]["document"],
-            "unread": f" {rest}" if rest else "",
+            "unread": f" {rest}" if rest and not split else "",
             "summaries": [
                 {**view, "text": " ".join(hypothesis), "score": -0.1 * n, "log_probability": -1.0 * n, "tokens": 5}
                 for n, (hypothesis, view) in enumerate(zip(hypotheses, views, strict=True), start=1)

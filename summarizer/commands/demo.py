@@ -48,7 +48,7 @@ def _load(config: DemoConfig) -> list[Engine]:
     for (run, checkpoint), name in zip(runs, names, strict=True):
         summarizer = Summarizer.from_run(run, checkpoint=checkpoint, decoding=config.decoding, runtime=config.runtime)
         logger.info("%s: %s parameters, update %d", name, f"{summarizer.model.num_parameters:,}", summarizer.step)
-        engines.append(RunEngine(name, summarizer))
+        engines.append(RunEngine(name, summarizer, config.long_document))
     return engines
 
 

@@ -8,6 +8,7 @@ from omegaconf import MISSING
 
 from summarizer.config.decoding import DecodingOverrides
 from summarizer.config.parts import validate_parts
+from summarizer.decoding.reading import LongDocument
 from summarizer.errors import UserError
 from summarizer.runtime import RuntimeConfig
 
@@ -35,6 +36,10 @@ class DemoConfig:
 
     input: str | None = None
     """A text file that the page starts with."""
+
+    long_document: LongDocument = LongDocument.truncate
+    """What becomes of a text longer than the model reads, unless the page says otherwise: truncate summarizes its
+    first tokens, lead its first whole sentences, split all of its parts, and then their summaries."""
 
     queue_size: int = 64
     """Summaries that may wait for the one that is computed; one more is refused."""

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from summarizer.demo.requests import Refusal
 from summarizer.errors import UserError
@@ -17,7 +17,16 @@ from summarizer.errors import UserError
 logger = logging.getLogger(__name__)
 
 Event = dict[str, Any]
-Report = Callable[[str], None]  # what a computation calls with the summary as far as it is; it may raise
+
+
+class Report(Protocol):
+    """What a computation calls with what is written so far: it may raise."""
+
+    def __call__(self, text: str, parts: int = 0) -> None:
+        """:param parts: of a long text, if these are what is being summarized."""
+        ...
+
+
 Work = Callable[[Report], dict[str, Any]]
 
 FINAL = ("done", "failed")
@@ -120,12 +129,12 @@ class JobQueue:
     def _compute(self, job: Job) -> None:
         started = time.monotonic()
 
-        def report(text: str) -> None:
+        def report(text: str, parts: int = 0) -> None:
             if job.cancelled.is_set():
                 raise _Cancelled
             if time.monotonic() - started > self._time_limit:
                 raise _TookTooLong
-            job.tell("partial", text=text)
+            job.tell("partial", text=text, **({"parts": parts} if parts else {}))
 
         if job.cancelled.is_set():
             return

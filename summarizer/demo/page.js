@@ -42,6 +42,7 @@ function tellLength() {
 function showReading(reading) {
   text.hidden = reading;
   for (const id of ["reader", "unread", "views"]) element(id).hidden = !reading;
+  element("all").hidden = !reading || !results.some((result) => result.cut);
   element("edit").hidden = !reading;
   element("read").hidden = reading || !results.some((result) => result.done);
 }
@@ -123,6 +124,7 @@ form.addEventListener("submit", (event) => { event.preventDefault(); summarize()
 element("stop").addEventListener("click", () => running?.abort());
 element("edit").addEventListener("click", () => { showReading(false); text.focus(); });
 element("read").addEventListener("click", () => showReading(true));
+element("all").addEventListener("click", () => { settings.readLong("split"); summarize(); });
 element("open").addEventListener("click", () => element("file").click());
 element("file").addEventListener("change", ({ target }) => {
   if (target.files.length) takeFile(target.files[0]);

@@ -42,8 +42,17 @@ class Reader {
       rest.textContent = answer.unread.trimStart();
       this.#container.append(spaceBefore(answer.unread), rest);
     }
-    this.#unread.textContent = answer.read >= answer.total ? "" : `Read the first ${count(answer.read)} of ${count(answer.total)} tokens `
-      + `(${percent(answer.read / answer.total)}): that is as much as the model takes. The rest is paler.`;
+    this.#unread.textContent = this.#remark(answer);
+  }
+
+  /** How what stands here differs from the text. */
+  #remark({ read, total, parts }) {
+    if (parts > 1) {
+      return `All ${count(total)} tokens were read, in ${parts} parts. Above stand the summaries of these parts, of which the last `
+        + "summary was made.";
+    }
+    return read >= total ? "" : `Read the first ${count(read)} of ${count(total)} tokens (${percent(read / total)}): `
+      + "that is as much as the model takes. The rest is paler.";
   }
 
   /** Shade each word by row `t` of `weights`; returns the places of the greatest, greatest first. */

@@ -7,18 +7,16 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, get_type_hints
+from typing import Any
 
 from summarizer.config import DecodingOverrides
-from summarizer.decoding.config import DecodingConfig
+from summarizer.decoding.reading import LongDocument
+from summarizer.demo.form import MOST, MOST_SUMMARIES, TYPES
 
 MOST_CHARACTERS = 100_000  # of a text; some 15,000 words
 MOST_BYTES = 6 * MOST_CHARACTERS + 10_000  # of a body: a character takes at most six as JSON, the settings few
-MOST_SUMMARIES = 16
-# One page shall not keep the machine from the next, whoever wrote the run's own settings.
-_MOST = {"beam_size": MOST_SUMMARIES, "max_tokens": 512}
-_HIDDEN = {"max_batch_tokens"}  # concerns many documents
-_TYPES = {name: kind for name, kind in get_type_hints(DecodingConfig).items() if name not in _HIDDEN}
+_PARTS = ("run", "text", "summaries", "decoding", "prefix", "long_document")
+_LONGEST_PREFIX = 1_000  # characters
 _MOST_CONTROL_CHARACTERS = 0.01  # of a text, as a share
 
 
@@ -38,6 +36,8 @@ class SummaryRequest:
     text: str
     summaries: int  # how many to show
     decoding: DecodingOverrides
+    prefix: str = ""  # what each summary begins with
+    long_document: LongDocument | None = None  # None: as the page was opened with
 
 
 def parse(body: bytes, *, runs: int) -> SummaryRequest:
@@ -55,14 +55,16 @@ def parse(body: bytes, *, runs: int) -> SummaryRequest:
         raise bad("the request is not JSON") from error
     if not isinstance(content, dict):
         raise bad("the request must be a JSON object")
-    unknown = set(content) - {"run", "text", "summaries", "decoding"}
+    unknown = set(content) - set(_PARTS)
     if unknown:
-        raise bad(f"{min(unknown)} is not a part of a request: it has run, text, summaries and decoding")
+        raise bad(f"{min(unknown)} is not a part of a request: it has {', '.join(_PARTS)}")
     return SummaryRequest(
         run=_whole_number(content.get("run", 0), "run", most=runs - 1),
         text=_text(content.get("text")),
         summaries=_whole_number(content.get("summaries", 1), "summaries", least=1, most=MOST_SUMMARIES),
         decoding=_decoding(content.get("decoding", {})),
+        prefix=_prefix(content.get("prefix", "")),
+        long_document=_long_document(content.get("long_document")),
     )
 
 
@@ -86,16 +88,28 @@ def _text(value: object) -> str:
     return value
 
 
+def _prefix(value: object) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise bad("prefix must be a text: what each summary begins with")
+    if len(value) > _LONGEST_PREFIX:
+        raise bad(f"prefix has {len(value):,} characters and may have {_LONGEST_PREFIX:,}: shorten it")
+    return value
+
+
+def _long_document(value: object) -> LongDocument | None:
+    return None if value is None else _setting("long_document", value, LongDocument)
+
+
 def _decoding(value: object) -> DecodingOverrides:
     if not isinstance(value, dict):
         raise bad("decoding must be a JSON object of settings")
     chosen = {}
     for name, given in value.items():
-        if name not in _TYPES:
-            raise bad(f"decoding.{name} is not a setting; the settings are {', '.join(sorted(_TYPES))}")
+        if name not in TYPES:
+            raise bad(f"decoding.{name} is not a setting; the settings are {', '.join(sorted(TYPES))}")
         if given is not None:
-            chosen[name] = _setting(f"decoding.{name}", given, _TYPES[name])
-    for name, most in _MOST.items():
+            chosen[name] = _setting(f"decoding.{name}", given, TYPES[name])
+    for name, most in MOST.items():
         if chosen.get(name, 0) > most:
             raise bad(f"decoding.{name} ({chosen[name]}) may be at most {most} on this page")
     return DecodingOverrides(**chosen)

@@ -53,7 +53,7 @@ class Result {
       case "started":
         return this.#say("reading");
       case "partial":
-        this.#say("writing");
+        this.#say(event.parts ? `summarizing ${event.parts} parts` : "writing");
         summary.textContent = event.text;
         return undefined;
       case "done":
@@ -75,6 +75,11 @@ class Result {
     this.element.classList.toggle("stale", is);
   }
 
+  /** Whether some of the text was left out. */
+  get cut() {
+    return this.done && this.#answer.read < this.#answer.total;
+  }
+
   get done() {
     return this.#answer !== null;
   }
@@ -92,7 +97,7 @@ class Result {
     this.#say("");
     const read = answer.read >= answer.total ? "all of" : `${percent(answer.read / answer.total)} of`;
     this.#part.facts.textContent = `${answer.seconds.toFixed(answer.seconds < 9.95 ? 1 : 0)} s, `
-      + `read ${read} ${count(answer.total)} tokens`;
+      + `read ${read} ${count(answer.total)} tokens${answer.parts > 1 ? ` in ${answer.parts} parts` : ""}`;
     this.#listOthers();
     this.#show(answer.summaries[0]);
     this.#reader.show(answer);
@@ -157,7 +162,8 @@ class Result {
   }
 
   #sumUp() {
-    const { words, novel, copied, tokens } = this.#shown, { legend, share } = this.#part;
+    const { words, novel, copied, tokens } = this.#shown, { legend, share } = this.#part, { parts } = this.#answer;
+    const source = parts > 1 ? "the summaries of the parts" : "the document";
     const sample = (className, text) => {
       const entry = document.createElement("span"), word = document.createElement("span");
       word.className = className;
@@ -167,12 +173,12 @@ class Result {
     };
     legend.hidden = !words.length;
     legend.replaceChildren(
-      sample("mark", copied ? "copied by the pointer, the stronger the surer" : "also in the document"),
-      sample("novel", "not in the document as read"),
+      sample("mark", copied ? "copied by the pointer, the stronger the surer" : `also in ${source}`),
+      sample("novel", `not in ${source}${parts > 1 ? "" : " as read"}`),
     );
     const novelties = novel.filter(Boolean).length, part = novelties ? ` (${percent(novelties / words.length)})` : "";
     const surely = copied ? `, ${copied.filter((each) => each > 0.5).length} more copied than chosen freely` : "";
-    share.textContent = `${words.length} words, ${tokens} tokens; ${novelties} not in the document${part}${surely}.`;
+    share.textContent = `${words.length} words, ${tokens} tokens; ${novelties} not in ${source}${part}${surely}.`;
   }
 
   // ---- The words -----------------------------------------------------------------------------------------------

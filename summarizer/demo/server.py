@@ -20,12 +20,13 @@ from io import BufferedReader
 from socketserver import TCPServer
 from typing import Any
 
-from summarizer.decoding.config import DecodingMethod
+from summarizer.decoding.reading import LongDocument
 from summarizer.demo.assets import Asset, assets
 from summarizer.demo.connection import RequestReader, TooSlow, discard, has_gone
 from summarizer.demo.engine import Engine
+from summarizer.demo.form import MOST_SUMMARIES, choices_of, fields_as_json
 from summarizer.demo.jobs import FINAL, Event, Job, JobQueue
-from summarizer.demo.requests import MOST_BYTES, MOST_CHARACTERS, MOST_SUMMARIES, Refusal, bad, parse
+from summarizer.demo.requests import MOST_BYTES, MOST_CHARACTERS, Refusal, bad, parse
 from summarizer.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ class DemoServer(ThreadingHTTPServer):
         limits = {"characters": MOST_CHARACTERS, "summaries": MOST_SUMMARIES}
         self.about = {
             "runs": [engine.describe() for engine in engines],
-            "methods": [method.name for method in DecodingMethod],
+            "settings": fields_as_json(),
+            "long_documents": choices_of(LongDocument),
             "limits": limits,
             "text": text,
         }

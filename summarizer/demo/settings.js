@@ -1,64 +1,68 @@
 "use strict";
 
-// ---- How to decode. Empty means as in the run -----------------------------------------------------------------
+// ---- How to read and decode. Empty means as in the run ---------------------------------------------------------
 
-// name, label, attributes of the input, the method it is for (both if none)
-const SETTINGS = [
-  ["beam_size", "Hypotheses followed", { min: 1, max: 16, step: 1 }, "beam"],
-  ["length_penalty", "Length penalty", { min: 0, step: "any" }, "beam"],
-  ["coverage_penalty", "Coverage penalty", { min: 0, step: "any" }, "beam"],
-  ["temperature", "Temperature", { min: 0.01, step: "any" }, "sample"],
-  ["top_k", "Top k", { min: 0, step: 1 }, "sample"],
-  ["top_p", "Top p", { min: 0.01, max: 1, step: "any" }, "sample"],
-  ["seed", "Seed", { step: 1 }, "sample"],
-  ["min_tokens", "At least so many tokens", { min: 0, step: 1 }],
-  ["max_tokens", "At most so many tokens", { min: 1, max: 512, step: 1 }],
-  ["no_repeat_ngram_size", "No n-gram twice, n =", { min: 0, step: 1 }],
-];
-const METHODS = { beam: "beam search", sample: "sampling" };
+/* The server tells which settings there are (form.py): {name, label, choices: [[value, words], ...] or null for a
+   number, step, min, max, methods: those it is for, unless: [setting, value] with which it changes nothing or null,
+   pointer: whether it needs one, advanced: whether it is folded away}. */
+
 const USUAL_SUMMARIES = 4;
 
 class Settings {
+  #about;
   #runs;
-  #place;
+  #form;
   #chosen;
+  #fields; // by name
 
-  /** `place` gets the inputs, `chosen` a line that tells of them. */
-  constructor(about, place, chosen) {
+  /** `form` holds the places for inputs; `chosen` gets a line that tells of them. */
+  constructor(about, form, chosen) {
+    this.#about = about;
     this.#runs = about.runs;
-    this.#place = place;
+    this.#form = form;
     this.#chosen = chosen;
-    place.append(
-      this.#choice("method", "Method", about.methods),
+    const [simple, advanced] = ["#simple", "#advanced"].map((id) => form.querySelector(id));
+    const fields = about.settings.filter((field) => this.#own(field.name).length
+      && (!field.pointer || this.#runs.some((run) => run.pointer)));
+    this.#fields = new Map(fields.map((field) => [field.name, field]));
+    const [method, ...others] = fields;
+    simple.append(
+      this.#field(method),
       this.#number("summaries", "Summaries shown", { min: 1, max: about.limits.summaries, step: 1 }, USUAL_SUMMARIES),
+      this.#longTexts(),
+      this.#text("prefix", "Begin each summary with", "nothing"),
     );
-    for (const [name, label, attributes] of SETTINGS) {
-      const own = this.#own(name);
-      if (own.length && (name !== "coverage_penalty" || this.#runs.some((run) => run.pointer))) {
-        place.append(this.#number(name, label, attributes, own.join(" / ")));
-      }
-    }
-    place.addEventListener("input", () => this.#tell());
+    for (const field of others) (field.advanced ? advanced : simple).append(this.#field(field));
+    for (const kind of ["input", "change"]) form.addEventListener(kind, () => this.#tell());
     this.#tell();
   }
 
   /** For a request: what was filled in and applies. Throws an Error that says what is wrong with it. */
   values() {
-    const decoding = {};
-    let summaries = USUAL_SUMMARIES;
-    for (const input of this.#place.querySelectorAll("input, select")) {
+    const decoding = {}, request = { summaries: USUAL_SUMMARIES, decoding };
+    for (const input of this.#inputs) {
       if (input.validity && !input.validity.valid) {
-        throw new Error(`${input.labels[0].firstChild.textContent.trim()}: ${input.validationMessage}`);
+        for (let fold = input.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+        input.focus();
+        throw new Error(`${labelOf(input)}: ${input.validationMessage}`);
       }
-      if (input.value === "" || input.closest("label").hidden) continue;
-      if (input.name === "summaries") summaries = Number(input.value);
-      else decoding[input.name] = input.type === "number" ? Number(input.value) : input.value;
+      if (input.value === "") continue;
+      (this.#fields.has(input.name) ? decoding : request)[input.name] = valueOf(input);
     }
-    return { summaries, decoding };
+    return request;
   }
 
-  get #method() {
-    return this.#place.querySelector("select").value || this.#runs[0].decoding.method;
+  /** Choose what becomes of a long text. */
+  readLong(way) {
+    const select = this.#form.querySelector('[name="long_document"]');
+    select.value = way;
+    if (select.selectedIndex < 0) select.value = ""; // it is what the page was opened with
+    this.#tell();
+  }
+
+  /** The inputs that are shown, or would be if unfolded. */
+  get #inputs() {
+    return [...this.#form.querySelectorAll("input, select")].filter((input) => !input.closest("label").hidden);
   }
 
   /** What the runs have themselves, each value once. */
@@ -66,15 +70,33 @@ class Settings {
     return [...new Set(this.#runs.map((run) => run.decoding[name]).filter((value) => value !== undefined))];
   }
 
+  /** What a setting is with what was filled in: of each run, unless the same for all. */
+  #current(name) {
+    const input = this.#form.querySelector(`[name="${name}"]`);
+    return input && input.value !== "" ? [valueOf(input)] : this.#own(name);
+  }
+
+  #applies({ methods, unless }) {
+    if (!this.#current("method").some((method) => methods.includes(method))) return false;
+    if (!unless) return true;
+    const [name, useless] = unless;
+    return !this.#fields.has(name) || this.#current(name).some((value) => value !== useless);
+  }
+
   #tell() {
-    for (const [name, , , method] of SETTINGS) {
-      const input = this.#place.querySelector(`[name="${name}"]`);
-      if (input) input.closest("label").hidden = method !== undefined && method !== this.#method;
+    for (const field of this.#fields.values()) {
+      this.#form.querySelector(`[name="${field.name}"]`).closest("label").hidden = !this.#applies(field);
     }
-    const changes = [...this.#place.querySelectorAll("input, select")]
-      .filter((input) => input.value !== "" && input.name !== "method" && !input.closest("label").hidden)
-      .map((input) => `${input.labels[0].firstChild.textContent.trim().toLowerCase()} ${input.value}`);
-    this.#chosen.textContent = [METHODS[this.#method] ?? this.#method, ...changes].join(", ");
+    const changes = this.#inputs.filter((input) => input.value !== "" && input.name !== "method")
+      .map((input) => `${labelOf(input).toLowerCase()}${input.matches("select") ? ":" : ""} ${wordsOf(input)}`);
+    const words = new Map(this.#fields.get("method").choices);
+    this.#chosen.textContent = [this.#current("method").map((method) => words.get(method)).join(" / "), ...changes].join(", ");
+  }
+
+  #field(field) {
+    const { name, label, choices, min, max, step } = field, own = this.#own(name);
+    if (choices) return this.#choice(name, label, choices, own);
+    return this.#number(name, label, { min: min ?? "", max: max ?? "", step }, own.join(" / "));
   }
 
   #number(name, label, attributes, own) {
@@ -84,12 +106,27 @@ class Settings {
     return this.#labelled(label, input);
   }
 
-  #choice(name, label, options) {
-    const select = document.createElement("select");
+  #text(name, label, own) {
+    const input = document.createElement("input");
+    Object.assign(input, { type: "text", name, placeholder: own, maxLength: 1000, autocomplete: "off", spellcheck: false });
+    return this.#labelled(label, input);
+  }
+
+  #choice(name, label, choices, own) {
+    const select = document.createElement("select"), words = new Map(choices);
     select.name = name;
-    const own = this.#own(name).map((method) => METHODS[method] ?? method).join(" / ");
-    select.append(new Option(`as in the run: ${own}`, ""), ...options.map((each) => new Option(METHODS[each] ?? each, each)));
+    const now = [...new Set(own)].map((value) => words.get(value)).join(" / ");
+    select.append(new Option(`as in the run: ${now}`, ""), ...choices.map(([value, text]) => new Option(text, value)));
     return this.#labelled(label, select);
+  }
+
+  /** Not a setting of the run: what the page was opened with is chosen, and not sent. */
+  #longTexts() {
+    const select = document.createElement("select"), own = this.#runs[0].long_document;
+    select.name = "long_document";
+    select.append(...this.#about.long_documents.map(([value, text]) => new Option(text, value === own ? "" : value)));
+    select.value = "";
+    return this.#labelled("Long texts", select);
   }
 
   #labelled(text, input) {
@@ -97,4 +134,13 @@ class Settings {
     label.append(text, input);
     return label;
   }
+}
+
+const labelOf = (input) => input.labels[0].firstChild.textContent.trim();
+const wordsOf = (input) => (input.matches("select") ? input.selectedOptions[0].text : input.value);
+
+/** As JSON has it: a number, true or false, or a text. */
+function valueOf(input) {
+  if (input.type === "number") return Number(input.value);
+  return { true: true, false: false }[input.value] ?? input.value;
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from summarizer import Summarizer
+from summarizer.config import DecodingOverrides
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Command, TrainedRun
@@ -93,6 +94,18 @@ def test_a_text_longer_than_the_model_takes_is_told_apart(start: Start, smoke: T
     done = ask(port, text=text, decoding={"max_tokens": 4})[-1]
     assert done["read"] < done["total"]
     assert "".join(done["document"]).strip() + done["unread"] == text
+    assert done["parts"] == 1
+    events = ask(port, text=text, decoding={"max_tokens": 4}, long_document="split", prefix="It")
+    done = events[-1]
+    (expected,) = (
+        Summarizer.from_run(smoke.folder)
+        .with_decoding(DecodingOverrides(max_tokens=4))
+        .n_best([text], 1, long_document="split", prefix="It")
+    )
+    assert (done["read"], done["parts"]) == (done["total"], expected[0].parts)
+    assert done["parts"] > 1
+    assert done["summaries"][0]["text"] == expected[0].text
+    assert {each["parts"] for each in events if "parts" in each and each["event"] == "partial"} >= {done["parts"]}
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

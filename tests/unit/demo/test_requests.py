@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from summarizer.config import DecodingOverrides
 from summarizer.decoding.config import DecodingMethod
+from summarizer.decoding.reading import LongDocument
 from summarizer.demo.requests import MOST_CHARACTERS, Refusal, SummaryRequest, parse
 
 
@@ -25,6 +26,8 @@ def test_a_request_is_read_as_it_was_meant() -> None:
     chosen = DecodingOverrides(method=DecodingMethod.sample, top_k=5, temperature=1.0, early_stop=True)
     assert found == SummaryRequest(run=1, text="Été\n\ud800", summaries=3, decoding=chosen)
     assert isinstance(found.decoding.top_k, int)
+    found = request(prefix="The council", long_document="split")
+    assert (found.prefix, found.long_document) == ("The council", LongDocument.split)
 
 
 def test_what_is_left_out_is_as_in_the_run() -> None:
@@ -49,6 +52,10 @@ BAD: dict[str, tuple[bytes | dict[str, Any], str]] = {
     "no summaries": ({"summaries": 0}, "summaries must be a whole number from 1"),
     "too many summaries": ({"summaries": 17}, "from 1 to 16"),
     "a list of settings": ({"decoding": []}, "decoding must be a JSON object"),
+    "a list for a beginning": ({"prefix": []}, "prefix must be a text"),
+    "a beginning without end": ({"prefix": "a" * 1001}, "prefix has 1,001 characters and may have 1,000"),
+    "an unknown way to read": ({"long_document": "half"}, "long_document must be one of truncate, lead, split"),
+    "a number for a way to read": ({"long_document": 3}, "long_document must be one of"),
     "an unknown setting": (
         {"decoding": {"beams": 3}},
         "decoding.beams is not a setting; the settings are beam_groups, beam_size",
@@ -92,6 +99,8 @@ PARTS = st.fixed_dictionaries(
     optional={
         "run": VALUES,
         "summaries": VALUES,
+        "prefix": VALUES,
+        "long_document": VALUES | st.just("lead"),
         "decoding": VALUES | st.dictionaries(st.sampled_from(["method", "beam_size", "top_p", "early_stop"]), VALUES),
     },
 )
