@@ -72,14 +72,15 @@ def _verbatim(argument: str, *, sweeping: bool) -> str:
         return argument
     if key in _PATHS - {"run_dir"} and sweeping:
         return argument if re.search(r"[('\"]", value) else f"{key}={_each_quoted(value)}"
-    return f"{key}={_quoted(value)}"
+    return f"{key}={quoted(value)}"
 
 
 def _each_quoted(values: str) -> str:
-    return ",".join(_quoted(value.strip()) for value in values.split(","))
+    return ",".join(quoted(value.strip()) for value in values.split(","))
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """``value`` as Hydra reads it back to the letter."""
     # ${ is the start of a reference to OmegaConf.
     literal = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
     # To Hydra a backslash is one of its own only before a quote.

@@ -6,15 +6,15 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from summarizer.checkpoint import require_run_folder, write_text_atomically
+from summarizer.commands.evaluation_bench import Bench
 from summarizer.commands.hints import script_command, tensorboard_command
+from summarizer.commands.jobs import Result
 from summarizer.config import EvaluateConfig, from_yaml
-from summarizer.data.config import DataConfig
-from summarizer.data.sources import open_split
 from summarizer.decoding.generator import Summary
 from summarizer.decoding.reading import LongDocument
 from summarizer.decoding.share_read import loss_of, told_reading
@@ -25,6 +25,7 @@ from summarizer.evaluation.compare import compare
 from summarizer.evaluation.evaluator import METRICS_FILE, PREDICTIONS_FILE, Evaluation
 from summarizer.evaluation.evaluator import evaluate as score
 from summarizer.evaluation.report_page import REPORT_FILE, Subject, report_page
+from summarizer.evaluation.rouge import ROUGE_TITLES
 from summarizer.evaluation.tables import comparison_table, evaluation_table, side_by_side
 from summarizer.evaluation.words import ENGLISH
 from summarizer.inference import CONFIG_FILE, Summarizer
@@ -34,42 +35,42 @@ from summarizer.runtime import configure_logging
 logger = logging.getLogger(__name__)
 
 
-def evaluate(config: EvaluateConfig) -> None:
+def evaluate(config: EvaluateConfig, bench: Bench | None = None, *, is_brief: bool = False) -> Result | None:
     """Print tables and samples, and write metrics.json, predictions.jsonl and report.html.
 
     Where torchrun started several processes, each of them calls this: they share the documents, and the main one does
     all the rest.
+
+    :param bench: has what earlier evaluations left to share.
+    :param is_brief: say in a line what the tables would.
+    :return: the scores; None of a comparison, and where another process is the main one.
     """
     try:
         with joined() as processes:
-            _evaluate_together(config, processes)
+            return _evaluate_together(config, processes, bench if bench is not None else Bench(), is_brief)
     except PeerLostError as error:
         logger.warning("another process of this evaluation is gone (%s)", error)
         raise SystemExit(1) from error
 
 
-def _evaluate_together(config: EvaluateConfig, processes: Processes) -> None:
+def _evaluate_together(config: EvaluateConfig, processes: Processes, bench: Bench, is_brief: bool) -> Result | None:
     configure_logging(is_quiet=not processes.is_main)
     if config.run is not None and config.predictions is None and not config.compare:
-        _summarize_run(config, config.run, processes)
-    elif not processes.is_main:
-        return
-    elif config.predictions is not None and not config.compare:
-        _score_file(config, Path(config.predictions))
-    else:
-        _compare(config)
+        return _summarize_run(config, config.run, processes, bench, is_brief)
+    if not processes.is_main:
+        return None
+    if config.predictions is not None and not config.compare:
+        return _score_file(config, Path(config.predictions), bench, is_brief)
+    _compare(config)
+    return None
 
 
-def _summarize_run(config: EvaluateConfig, run: str, processes: Processes) -> None:
+def _summarize_run(
+    config: EvaluateConfig, run: str, processes: Processes, bench: Bench, is_brief: bool
+) -> Result | None:
     def load() -> tuple[Summarizer, list[Case]]:
-        summarizer = Summarizer.from_run(
-            run,
-            checkpoint=config.checkpoint,
-            decoding=config.decoding,
-            runtime=config.runtime,
-            local_rank=processes.local_rank,
-        )
-        return summarizer, _read_split(config, summarizer.config.data)
+        summarizer = bench.summarizer(config, run, processes.local_rank)
+        return summarizer, bench.cases(config, summarizer.config.data)
 
     summarizer, cases = processes.agreed(load)
 
@@ -81,19 +82,21 @@ def _summarize_run(config: EvaluateConfig, run: str, processes: Processes) -> No
         )
 
     if processes.is_main:
-        _score_run(config, run, summarizer, cases, generate, processes)
-    else:
-        generate([case.document for case in cases])
+        return _score_run(config, run, summarizer, cases, generate, processes, bench, is_brief)
+    generate([case.document for case in cases])
+    return None
 
 
 def _score_run(
     config: EvaluateConfig,
     run: str,
     summarizer: Summarizer,
-    cases: Sequence[Case],
+    cases: list[Case],
     generate: Callable[[Sequence[str]], list[Summary]],
     processes: Processes,
-) -> None:
+    bench: Bench,
+    is_brief: bool,
+) -> Result:
     output = _output_folder(config, Path(run) / "evaluation" / config.split)
     logger.info(
         "%s, step %s: %s examples of %s, on %s%s",
@@ -107,7 +110,7 @@ def _score_run(
         summaries.extend(generate(documents))
         return [summary.text for summary in summaries]
 
-    evaluation = _scored(config, summarize, cases).with_reading(
+    evaluation = _scored(config, summarize, cases, bench).with_reading(
         config.long_document.value, [summary.share_read for summary in summaries]
     )
     search = summarizer.generator.config
@@ -123,30 +126,54 @@ def _score_run(
         },
         data_name=summarizer.config.data.name if config.data_path is None else None,
     )
-    _report(config, evaluation, subject, output)
+    _report(config, evaluation, subject, output, is_brief)
     if config.long_document is LongDocument.truncate and (loss := loss_of(summaries)):
         logger.warning(loss)
     else:
         logger.info(reading)
     if config.tensorboard:
         _write_board(Path(run), evaluation, config, summarizer.step)
-    logger.info("next:")
-    logger.info("  %s", script_command("generate", f"run={run}", "text=An article of your own."))
-    logger.info("  %s", tensorboard_command(run))
+    if not is_brief:
+        logger.info("next:")
+        logger.info("  %s", script_command("generate", f"run={run}", "text=An article of your own."))
+        logger.info("  %s", tensorboard_command(run))
+    return _result(config, evaluation, sum(len(summary.target) for summary in summaries))
 
 
-def _score_file(config: EvaluateConfig, file: Path) -> None:
-    cases, predictions = _read_predictions(config, file)
+def _score_file(config: EvaluateConfig, file: Path, bench: Bench, is_brief: bool) -> Result:
+    cases, predictions = _read_predictions(config, file, bench)
     output = _output_folder(config, file.with_name(f"{file.name.split('.')[0]}_evaluation"))
     logger.info("%s: %s predictions", file, f"{len(cases):,}")
     subject = Subject(title=str(file.name), facts={"predictions": str(file)})
-    _report(config, _scored(config, lambda documents: predictions, cases), subject, output)
+    evaluation = _scored(config, lambda documents: predictions, cases, bench)
+    _report(config, evaluation, subject, output, is_brief)
+    return _result(config, evaluation, None)
+
+
+def _result(config: EvaluateConfig, evaluation: Evaluation, tokens: int | None) -> Result:
+    """What a table of many evaluations tells of one.
+
+    :param tokens: of all summaries, if a model wrote them.
+    """
+    metrics = evaluation.metrics()
+    return Result(
+        objective=config.objective,
+        value=metrics[config.objective]["f1"],
+        lower_is_better=False,
+        metrics={
+            **metrics,
+            "words": evaluation.traits["words"],
+            "tokens_per_second": tokens / evaluation.seconds if tokens else None,
+            "resamples": config.resamples,
+            "seed": config.seed,
+        },
+    )
 
 
 def _compare(config: EvaluateConfig) -> None:
     files = [_predictions_file(Path(name), config.split) for name in config.compare]
-    cases, first = _read_predictions(config, files[0])
-    others, predictions = _read_predictions(config, files[1])
+    cases, first = _read_predictions(config, files[0], Bench())
+    others, predictions = _read_predictions(config, files[1], Bench())
     by_id = {case.id: (case.references, prediction) for case, prediction in zip(others, predictions, strict=True)}
     if len(cases) != len(others):
         raise UserError(
@@ -179,21 +206,27 @@ def _compare(config: EvaluateConfig) -> None:
 
 
 def _scored(
-    config: EvaluateConfig, summarize: Callable[[Sequence[str]], list[str]], cases: Sequence[Case]
+    config: EvaluateConfig, summarize: Callable[[Sequence[str]], list[str]], cases: list[Case], bench: Bench
 ) -> Evaluation:
+    language = _language(config)
     return score(
         summarize, cases,
-        seed=config.seed, resamples=config.resamples, processes=_processes(config), language=_language(config),
+        seed=config.seed, resamples=config.resamples, processes=_processes(config), language=language,
+        reuse=bench.baselines(cases, config.seed, language),
     )  # fmt: skip
 
 
-def _report(config: EvaluateConfig, evaluation: Evaluation, subject: Subject, output: Path) -> None:
+def _report(config: EvaluateConfig, evaluation: Evaluation, subject: Subject, output: Path, is_brief: bool) -> None:
     evaluation.write(output)
     files = [METRICS_FILE, PREDICTIONS_FILE]
     if config.report:
         page = report_page(evaluation, subject, examples=config.report_examples)
         write_text_atomically(output / REPORT_FILE, page)
         files.append(REPORT_FILE)
+    if is_brief:
+        scores = (f"{title} {100 * evaluation.model[name].f1.mean:.2f}" for name, title in ROUGE_TITLES.items())
+        logger.info("%s, in %.1f s; written to %s", ", ".join(scores), evaluation.seconds, output)
+        return
     print(evaluation_table(evaluation))
     if config.samples:
         print("\n" + side_by_side(evaluation.records, config.samples))
@@ -208,14 +241,7 @@ def _write_board(run_dir: Path, evaluation: Evaluation, config: EvaluateConfig, 
         logger.warning("TensorBoard's files are not written: %s", error)
 
 
-def _read_split(config: EvaluateConfig, data: DataConfig) -> list[Case]:
-    """The examples to score: where the run read its data, unless told otherwise."""
-    limit = replace(data.limit, **{config.split: config.limit}) if config.limit else data.limit
-    chosen = replace(data, path=config.data_path or data.path, limit=limit)
-    return [Case.of(example) for example in open_split(chosen, config.split)]
-
-
-def _read_predictions(config: EvaluateConfig, file: Path) -> tuple[list[Case], list[str]]:
+def _read_predictions(config: EvaluateConfig, file: Path, bench: Bench) -> tuple[list[Case], list[str]]:
     """Predictions, and the cases they are of: from the named file, from the run's split, or from beside them."""
     lines = read_predictions(file, may_be_empty=config.empty_predictions or bool(config.compare))
     if config.limit and config.run is None:
@@ -225,7 +251,7 @@ def _read_predictions(config: EvaluateConfig, file: Path) -> tuple[list[Case], l
         return cases, in_order_of(cases, lines, f"references ({config.references})")
     if config.run is not None and not config.compare:
         data = from_yaml(require_run_folder(Path(config.run)) / CONFIG_FILE).data
-        cases = _read_split(config, data)
+        cases = bench.cases(config, data)
         return cases, in_order_of(cases, lines, f"the {config.split} split of {config.run}")
     return cases_of(lines), [line.text or "" for line in lines]
 

@@ -92,6 +92,8 @@ class Sweep(Generic[T]):
     settings_of: Callable[[T], dict[str, Any]]  # all that decides a job's result; with the same it is not done again
     is_there: Callable[[Path], bool]  # whether what a finished job wrote is still in its folder
     table: Callable[[Path, Sequence[Job]], SweepTable]  # of the sweep's folder
+    command: Callable[[T], Result] | None = None  # in place of the command itself, if jobs can share their work
+    forget: Callable[[], None] = lambda: None  # lets go of what they shared
 
 
 def run_job(

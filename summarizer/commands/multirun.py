@@ -18,10 +18,11 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from summarizer.checkpoint import write_text_atomically
+from summarizer.commands.arguments import quoted
 from summarizer.commands.jobs import Job, Result, Status, Sweep, read_jobs, run_job
 from summarizer.errors import UserError
 from summarizer.runtime import configure_logging
@@ -42,7 +43,11 @@ class SweepWatch(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with suppress(OmegaConfBaseException):  # the sweeper meets it next, and may say so: a callback may not
-            self.folders.append(Path(config.hydra.sweep.dir))
+            folder = str(config.hydra.sweep.dir)
+            self.folders.append(Path(folder))
+            with read_write(config.hydra):  # one folder, also where the jobs differ in what it depends on
+                config.hydra.sweep.dir = folder
+                config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(folder)}")
 
 
 def is_job() -> bool:
@@ -111,7 +116,7 @@ def execute_job(
         except OmegaConfBaseException as error:
             raise UserError(explain(error)) from error
 
-    return run_job(sweep, folder, overrides, configure, command)
+    return run_job(sweep, folder, overrides, configure, sweep.command or command)
 
 
 @contextmanager
@@ -128,6 +133,7 @@ def concluding(sweep: Sweep[T]) -> Iterator[None]:
         is_whole = True
     finally:
         unfinished = [job for folder in SweepWatch.folders for job in _conclude(sweep, folder, begun, is_whole)]
+        sweep.forget()
         sys.stdout.flush()
         if is_whole and unfinished:
             sys.exit(1)

@@ -8,6 +8,7 @@ from summarizer.config.decoding import DecodingOverrides
 from summarizer.config.parts import validate_parts
 from summarizer.decoding.reading import LongDocument
 from summarizer.errors import UserError
+from summarizer.evaluation.rouge import ROUGE_TYPES
 from summarizer.evaluation.words import words_of
 from summarizer.runtime import RuntimeConfig
 
@@ -72,6 +73,9 @@ class EvaluateConfig:
     report_examples: int = 200
     """Examples on that page: the worst, the best, those in the middle, and others at random."""
 
+    objective: str = "rougeLsum"
+    """What settings are compared by in a --multirun: the F1 of rouge1, rouge2, rougeL or rougeLsum."""
+
     seed: int = 0
     """Of the bootstrap."""
 
@@ -90,6 +94,8 @@ class EvaluateConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} ({value}) must be at least 1")
+        if self.objective not in ROUGE_TYPES:
+            raise UserError(f"objective ({self.objective}) must be one of {', '.join(ROUGE_TYPES)}")
         if self.samples < 0:
             raise UserError(f"samples ({self.samples}) must be at least 0")
 

@@ -15,8 +15,8 @@ _LONGEST_NAME = 150  # bytes; most file systems allow 255, and names within the 
 
 
 def register_resolvers() -> None:
-    # Cached, so that all jobs of a sweep share the folder that the first question claimed.
-    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
+    OmegaConf.register_new_resolver("evaluation_sweep_folder", evaluation_sweep_folder, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
@@ -27,6 +27,11 @@ def sweep_folder(chosen: str | None) -> str:
     if Path(chosen).exists() and not Path(chosen).is_dir():
         raise UserError(f"{chosen} is a file, and a sweep needs a folder for its jobs: choose another")
     return chosen
+
+
+def evaluation_sweep_folder(output: str | None, run: str | None, split: str) -> str:
+    """``output``, or else one within the run; where several runs or files are scored, a new folder below outputs/."""
+    return sweep_folder(output or (str(Path(run) / "evaluation" / f"sweep-{split}") if run else None))
 
 
 def job_folder(overrides: str) -> str:

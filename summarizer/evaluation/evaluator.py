@@ -122,6 +122,14 @@ class Evaluation:
         write_text_atomically(folder / METRICS_FILE, metrics + "\n")
 
 
+@dataclass(frozen=True)
+class Baselines:
+    """What is the same for all that is said of one set of cases."""
+
+    scores: dict[str, list[PairScores]]  # of each extract: lead<k>, random<k>, oracle<k>
+    reference_traits: list[Traits]
+
+
 def evaluate(
     summarize: Callable[[Sequence[str]], list[str]],
     cases: Sequence[Case],
@@ -131,6 +139,7 @@ def evaluate(
     processes: int = 1,
     baseline_sentences: int = 3,
     language: str = ENGLISH,
+    reuse: Callable[[Callable[[], Baselines]], Baselines] = lambda make: make(),
 ) -> Evaluation:
     """Summarize the documents of ``cases`` in one call, and score the summaries beside extracts of the documents.
 
@@ -140,6 +149,7 @@ def evaluate(
         processes: that share the scoring; they change no number.
         baseline_sentences: taken from each document by the baselines.
         language: of the texts, see :func:`words_of`.
+        reuse: gives the baselines of these cases, if they are known, and else makes them.
 
     Raises:
         UserError: no cases, a number below 1, an unknown language, or not as many summaries as documents.
@@ -151,24 +161,28 @@ def evaluate(
     words_of(language)
     with Workers(processes) as workers:
         score = functools.partial(_scores, cases, language=language, workers=workers)
-        extracts = _extracts(cases, baseline_sentences, seed=seed, language=language, workers=workers)
-        baseline_scores = {name: score(texts) for name, texts in extracts.items()}
 
+        def make_baselines() -> Baselines:
+            extracts = _extracts(cases, baseline_sentences, seed=seed, language=language, workers=workers)
+            references = [case.references[0] for case in cases]
+            traits = _traits(cases, references, workers, compared=False)
+            return Baselines({name: score(texts) for name, texts in extracts.items()}, traits)
+
+        baselines = reuse(make_baselines)
         start = time.perf_counter()
         predictions = summarize([case.document for case in cases])
         seconds = time.perf_counter() - start
 
         scores = score(predictions)
         traits = _traits(cases, predictions, workers)
-        reference_traits = _traits(cases, [case.references[0] for case in cases], workers, compared=False)
     summarized = functools.partial(aggregate, seed=seed, resamples=resamples)
-    lead_scores = baseline_scores.get(f"lead{baseline_sentences}")
+    lead_scores = baselines.scores.get(f"lead{baseline_sentences}")
     return Evaluation(
         model=summarized(scores),
-        baselines={name: summarized(each) for name, each in baseline_scores.items()},
+        baselines={name: summarized(each) for name, each in baselines.scores.items()},
         difference=f1_difference(scores, lead_scores, seed=seed, resamples=resamples) if lead_scores else {},
         traits=_means(traits),
-        reference_traits=_means(reference_traits),
+        reference_traits=_means(baselines.reference_traits),
         records=[Record(*parts) for parts in zip(cases, predictions, scores, traits, strict=True)],
         baseline_sentences=baseline_sentences,
         protocol=rouge.protocol(
