@@ -66,14 +66,15 @@ def _best_seconds(work: Callable[[], object], device: torch.device, repeats: int
     """Of ``repeats`` times, after one to warm up."""
     best = float("inf")
     for _ in range(1 + repeats):
-        _synchronize(device)
+        synchronize(device)
         started = time.perf_counter()
         work()
-        _synchronize(device)
+        synchronize(device)
         best = min(best, time.perf_counter() - started)
     return best
 
 
-def _synchronize(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all that it was asked to; a CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

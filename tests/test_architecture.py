@@ -19,7 +19,7 @@ ROWS = [
     ["model", "data"],
     ["training", "decoding", "presentation"],
     ["evaluation", "comparison"],
-    ["benchmark"],
+    ["benchmark", "planning"],
     ["config"],
     ["inference"],
     ["demo"],

@@ -59,18 +59,27 @@ def _test_split(data: DataConfig) -> dict[str, Split]:
 
 def obtain_tokenizer(config: TokenizerConfig, train: Split, cache_dir: Path) -> Tokenizer:
     """The tokenizer of ``config.path``; else one trained on ``train``, kept under a hash of all that decides it."""
-    if config.path is not None:
-        return Tokenizer.load(config.path)
-    decisive = json.dumps([train.content_hash(), asdict(config)], default=str, sort_keys=True)
-    path = cache_dir / "tokenizers" / f"{hashlib.sha256(decisive.encode()).hexdigest()[:32]}.model"
+    path = _cached_tokenizer(config, train, cache_dir)
     remove_abandoned(path.parent)
-    if path.exists():
-        return Tokenizer.load(path)
+    found = find_tokenizer(config, train, cache_dir)
+    if found is not None:
+        return found
     with made_once(path):
         if not path.exists():
             logger.info("training a tokenizer of %d pieces on the %s split", config.vocab_size, train.name)
             _keep(Tokenizer.train(_texts(train), config), path)
     return Tokenizer.load(path)
+
+
+def find_tokenizer(config: TokenizerConfig, train: Split, cache_dir: Path) -> Tokenizer | None:
+    """What :func:`obtain_tokenizer` gives; None if it would have to train it first."""
+    path = Path(config.path) if config.path is not None else _cached_tokenizer(config, train, cache_dir)
+    return Tokenizer.load(path) if config.path is not None or path.exists() else None
+
+
+def _cached_tokenizer(config: TokenizerConfig, train: Split, cache_dir: Path) -> Path:
+    decisive = json.dumps([train.content_hash(), asdict(config)], default=str, sort_keys=True)
+    return cache_dir / "tokenizers" / f"{hashlib.sha256(decisive.encode()).hexdigest()[:32]}.model"
 
 
 def _keep(tokenizer: Tokenizer, path: Path) -> None:

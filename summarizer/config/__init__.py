@@ -13,6 +13,7 @@ from summarizer.config.evaluate import EvaluateConfig
 from summarizer.config.generate import GenerateConfig
 from summarizer.config.identity import HARMLESS, decisive_settings
 from summarizer.config.inspect_run import InspectRunConfig
+from summarizer.config.plan import PlanConfig
 from summarizer.config.saved import flat_settings, from_yaml, to_yaml
 from summarizer.config.train import TrainConfig
 from summarizer.config.train_tokenizer import TrainTokenizerConfig
@@ -27,6 +28,7 @@ __all__ = [
     "EvaluateConfig",
     "GenerateConfig",
     "InspectRunConfig",
+    "PlanConfig",
     "TrainConfig",
     "TrainTokenizerConfig",
     "Work",

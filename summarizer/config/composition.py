@@ -13,6 +13,7 @@ from summarizer.config.demo import DemoConfig
 from summarizer.config.evaluate import EvaluateConfig
 from summarizer.config.generate import GenerateConfig
 from summarizer.config.inspect_run import InspectRunConfig
+from summarizer.config.plan import PlanConfig
 from summarizer.config.sweep import register_resolvers
 from summarizer.config.train import TrainConfig
 from summarizer.config.train_tokenizer import TrainTokenizerConfig
@@ -30,6 +31,7 @@ SCHEMAS = {
     "inspect_run": InspectRunConfig,
     "compare_attention": CompareAttentionConfig,
     "benchmark": BenchmarkConfig,
+    "plan": PlanConfig,
 }
 
 

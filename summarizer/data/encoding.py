@@ -79,6 +79,14 @@ def encode_split(
     return EncodedDataset(folder)
 
 
+def find_encoded(
+    split: TextSplit, tokenizer: Tokenizer, *, max_source_tokens: int, max_target_tokens: int, cache_dir: Path
+) -> EncodedDataset | None:
+    """What :func:`encode_split` would open; None if it would have to encode first."""
+    fingerprint = _fingerprint(split, tokenizer, max_source_tokens, max_target_tokens)
+    return _open_cached(cache_dir.absolute() / "encoded" / fingerprint)
+
+
 @dataclass
 class _Lengths:
     """Lengths of one side before truncation, gathered chunk by chunk."""

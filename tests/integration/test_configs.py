@@ -29,6 +29,7 @@ GROUPS = {
     "inspect_run": [],
     "compare_attention": ["runtime"],
     "benchmark": ["model", "data", "tokenizer", "runtime"],
+    "plan": ["model", "data", "tokenizer", "optimizer", "schedule", "decoding", "runtime", "experiment"],
 }
 REQUIRED = {
     "train": [],
@@ -39,6 +40,7 @@ REQUIRED = {
     "inspect_run": ["run=outputs/mine"],
     "compare_attention": [],
     "benchmark": [],
+    "plan": [],
     "data=local": ["data.path=my_data"],
     "data=hub": ["data.hub_id=owner/name", "data.document_column=text", "data.summary_column=summary"],
 }

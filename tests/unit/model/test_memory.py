@@ -27,7 +27,7 @@ def really_kept(config: TransformerConfig, examples: int, source: int, target: i
     return saved.num_bytes
 
 
-@settings(max_examples=12, phases=UNSHRUNK)
+@settings(max_examples=8, phases=UNSHRUNK)
 @given(
     configs,
     st.floats(0, 0.5),

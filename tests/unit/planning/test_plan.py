@@ -1,0 +1,98 @@
+"""A plan follows its settings: more devices, more batches, other precision, and what would not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from summarizer.data.sampler import BatchingConfig
+from summarizer.errors import UserError
+from summarizer.model.flops import Amounts, update_flops
+from summarizer.model.transformer import Transformer
+from summarizer.planning.alternatives import effects
+from summarizer.planning.plan import Training, link_between, make_plan, require_fit
+from summarizer.planning.report import plain, tables
+from summarizer.runtime import Precision, Strategy
+
+Maker = Callable[..., Training]
+
+
+def test_operations_are_those_of_the_examples_of_an_update(make_training: Maker) -> None:
+    training = make_training()
+    plan = make_plan(training)
+    of_one = update_flops(training.model, 50, Amounts.of(torch.tensor([24]), torch.tensor([8])))
+    assert plan.examples_per_update == 1000 / 21, "48 of 24 + 8 tokens fit into 1,536"
+    assert plan.flops == pytest.approx(of_one * plan.examples_per_update, rel=1e-6)
+    assert plan.tokens_per_update == pytest.approx(plan.examples_per_update * 32)
+    assert plan.parameters == Transformer(training.model, 50).num_parameters
+    assert plan.epochs == pytest.approx(100 / 21)
+    assert plan.mfu == pytest.approx(plan.flops / 1e12 / plan.time.total)
+
+
+def test_twice_as_many_devices_have_half_of_the_work_each_and_something_to_tell_each_other(
+    make_training: Maker,
+) -> None:
+    one, two = (make_plan(make_training(gpus=gpus)) for gpus in (1, 2))
+    assert two.time.products == pytest.approx(one.time.products / 2, rel=1e-3)
+    assert (one.time.communication, two.flops, two.shape.examples) == (0, one.flops, one.shape.examples / 2)
+    assert two.time.communication == pytest.approx(4 * one.parameters / 1e10)  # half of the gradients, twice
+
+
+def test_an_update_of_several_batches_exchanges_once_and_a_spread_model_with_each(make_training: Maker) -> None:
+    def exchange(strategy: Strategy, accumulate: int) -> float:
+        return make_plan(make_training(gpus=4, strategy=strategy, accumulate=accumulate)).time.communication
+
+    assert exchange(Strategy.ddp, 3) == exchange(Strategy.ddp, 1)
+    assert exchange(Strategy.fsdp, 3) == pytest.approx(3 * exchange(Strategy.fsdp, 1))
+    assert exchange(Strategy.ddp, 1) < exchange(Strategy.fsdp, 1) < 1.5 * exchange(Strategy.ddp, 1)
+
+
+def test_a_network_is_the_slowest_stretch_of_a_ring_over_machines(make_training: Maker) -> None:
+    device = make_training().device
+    assert link_between(device, gpus=8, gpus_per_machine=8, network=1e9) == device.link
+    assert link_between(device, gpus=9, gpus_per_machine=8, network=1e9) == 1e9
+    assert link_between(device, gpus=9, gpus_per_machine=8, network=1e12) == device.link
+
+
+def test_the_largest_batch_fits_and_a_larger_one_does_not(make_training: Maker) -> None:
+    for strategy in Strategy:
+        training = make_training(gpus=2, strategy=strategy)
+        most = make_plan(training).chosen.most_max_tokens
+        assert most > training.batching.max_tokens
+        for tokens, fits in ((most, True), (most + 2 * 48, False)):
+            batching = BatchingConfig(max_tokens=tokens, length_step=8)
+            assert make_plan(replace(training, batching=batching)).chosen.fits is fits
+
+
+def test_a_model_that_does_not_fit_at_all_is_refused_with_a_way_out(make_training: Maker) -> None:
+    device = replace(make_training().device, memory=5e4)
+    training = make_training(device=device)
+    with pytest.raises(UserError, match=r"device \(card\) has 0 GiB.*not even one example.*runtime\.strategy=fsdp"):
+        require_fit(make_plan(training), training)
+
+
+def test_what_one_change_does_is_told_as_a_ratio_with_the_best_first(make_training: Maker) -> None:
+    training = make_training(gpus=2, lengths=make_training().lengths)
+    long = replace(training, lengths=replace(training.lengths, longest=(256, 16)))
+    found = {effect.change: effect for effect in effects(long, make_plan(long))}
+    assert [effect.gpu_time for effect in found.values()] == sorted(effect.gpu_time for effect in found.values())
+    assert {"data.max_source_tokens=128", "gpus=4", "runtime.precision=bf16"} <= set(found)
+    assert found["runtime.precision=bf16"].time < 1
+    assert found["runtime.recompute_activations=true"].memory < 1 < found["runtime.recompute_activations=true"].time
+    assert found["gpus=4"].time < 1 < found["gpus=4"].gpu_time
+
+
+def test_tables_and_values_say_the_same_and_cost_only_where_there_is_a_price(make_training: Maker) -> None:
+    training = make_training(gpus=2, precision=Precision.bf16)
+    plan = make_plan(training)
+    text, values = (make(training, plan, [], price=2.0) for make in (tables, plain))
+    assert text.startswith("A plan: nothing of this was measured")
+    assert f"{plan.hours * 4:,.2f} |" in text
+    assert values["cost"] == plan.hours * 2 * 2.0
+    assert values["memory"][0]["bytes"]["total"] == plan.chosen.use.total
+    assert sum(values["update"]["seconds_by_part"].values()) == pytest.approx(plan.time.total)
+    assert "cost" not in tables(training, plan, [], price=None)
+    assert plain(training, plan, [], price=None)["cost"] is None
