@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +21,13 @@ from summarizer.config import (
 from summarizer.decoding.generator import Generator, PartDraft, Summary
 from summarizer.decoding.reading import LongDocument
 from summarizer.decoding.share_read import loss_of
+from summarizer.decoding.twin import made_for_inference
 from summarizer.errors import UserError
 from summarizer.evaluation.utility import rouge_utility
 from summarizer.model.config import TransformerConfig
-from summarizer.model.packing import can_pack, packed
 from summarizer.model.transformer import Transformer
 from summarizer.presentation.trace import AttentionTrace, trace_attention
-from summarizer.runtime import PACKED_TYPES, Runtime, RuntimeConfig, set_up
+from summarizer.runtime import Runtime, RuntimeConfig, set_up
 from summarizer.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ class Summarizer:
         model.to(chosen.device)
         search = config.decoding if decoding is None else with_overrides(config.decoding, decoding)
         require_fitting_search(search, config.model)
-        searched, autocast = _made_for_inference(model, chosen)
+        searched, autocast = made_for_inference(model, chosen)
         generator = Generator(
             searched,
             tokenizer,
@@ -187,19 +186,6 @@ class Summarizer:
             device=self.runtime.device,
             autocast=self.runtime.autocast,
         )
-
-
-def _made_for_inference(
-    model: Transformer, runtime: Runtime
-) -> tuple[Transformer, Callable[[], AbstractContextManager[object]]]:
-    """What to search with, and in which context.
-
-    On a CPU the twin multiplies in the wanted precision by itself: attention in bf16 is slower there than in fp32.
-    """
-    dtype = PACKED_TYPES.get(runtime.precision)
-    if runtime.device.type != "cpu" or dtype is None or not can_pack(dtype):
-        return model, runtime.autocast
-    return packed(model, dtype), nullcontext
 
 
 def _require_own_tokenizer(run_dir: Path, weights: ModelWeights, tokenizer: Tokenizer) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +19,10 @@ from summarizer.decoding.config import DecodingConfig
 from summarizer.decoding.next_token import ModelNextToken
 from summarizer.decoding.search import NextToken, SpecialIds
 from summarizer.decoding.static_next_token import StaticNextToken, StaticSteps
+from summarizer.decoding.twin import made_for_inference
 from summarizer.model.config import TransformerConfig
-from summarizer.model.packing import can_pack, packed
 from summarizer.model.transformer import Transformer
-from summarizer.runtime import PACKED_TYPES, Precision, Runtime, seed_step
+from summarizer.runtime import Precision, Runtime, seed_step
 from summarizer.tokenizer import END_ID, PAD_ID, START_ID, UNK_ID
 
 _CTRANSLATE2_TYPES = {
@@ -79,12 +78,10 @@ def our_search(
     special = SpecialIds(start=START_ID, end=END_ID, never=_NEVER)
     source_BS = source_BS.to(runtime.device)
     mask_BS = torch.ones_like(source_BS, dtype=torch.bool)
-    dtype = PACKED_TYPES.get(runtime.precision)
-    on_cpu = runtime.device.type == "cpu" and dtype is not None and can_pack(dtype)
-    searched = packed(model, dtype) if on_cpu and dtype is not None else model
+    searched, context = made_for_inference(model, runtime)
 
     def run() -> list[list[int]]:
-        with torch.inference_mode(), nullcontext() if on_cpu else runtime.autocast():
+        with torch.inference_mode(), context():
             cache = searched.start_cache(
                 source_BS,
                 searched.encode(source_BS, mask_BS),

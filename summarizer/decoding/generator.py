@@ -107,13 +107,22 @@ class Generator:
 
     def with_config(self, config: DecodingConfig) -> "Generator":
         """The same, searching in another way. The model is shared."""
+        return self._with(self._model, self._autocast, config)
+
+    def with_model(self, model: Transformer, autocast: Callable[[], AbstractContextManager[object]]) -> "Generator":
+        """The same, asking another model, which computes within another context."""
+        return self._with(model, autocast, self.config)
+
+    def _with(
+        self, model: Transformer, autocast: Callable[[], AbstractContextManager[object]], config: DecodingConfig
+    ) -> "Generator":
         return Generator(
-            self._model,
+            model,
             self._tokenizer,
             config,
             max_source_tokens=self.max_source_tokens,
             device=self._device,
-            autocast=self._autocast,
+            autocast=autocast,
             utility=self._utility,
             static=self._static,
         )

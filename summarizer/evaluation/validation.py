@@ -14,6 +14,7 @@ from torch import Tensor
 from summarizer.data.example import Example
 from summarizer.data.loader import BatchLoader
 from summarizer.decoding.generator import Generator, Summary
+from summarizer.decoding.twin import made_for_inference
 from summarizer.errors import UserError
 from summarizer.evaluation.baselines import lead
 from summarizer.evaluation.rouge import ROUGE_TYPES, PairScores, score_pairs
@@ -103,7 +104,9 @@ class Validator:
         if not self.examples:
             return Validation(metrics, samples=[], images={})
         documents = self.processes.share([example.document for example in self.examples])
-        summaries = self._gathered(lambda: self.generator.generate(documents, before_batch=stop_if_requested))
+        # As evaluate.py searches, so that its scores of the same weights are the same.
+        generator = self.generator.with_model(*made_for_inference(self.model, self.runtime))
+        summaries = self._gathered(lambda: generator.generate(documents, before_batch=stop_if_requested))
         predictions = [summary.text for summary in summaries]
         metrics |= self._rouge(predictions) | self.lead_metrics
         samples = [

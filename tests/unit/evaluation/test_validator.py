@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 import torch
 
 from summarizer.data.batch import Batch, collate
-from summarizer.data.example import EncodedExample
+from summarizer.data.example import EncodedExample, Example
+from summarizer.decoding.generator import Summary
 from summarizer.evaluation.validation import Validator
 from summarizer.model.config import PointerConfig
+from summarizer.model.packing import PackedLinear
 from summarizer.model.transformer import Transformer
 from summarizer.runtime import Precision, Runtime
 from summarizer.training.loss import batch_loss
@@ -53,6 +56,47 @@ def validated(model: Transformer, *batches: Sequence[int]) -> dict[str, float]:
         samples=0,
     )
     return dict(validate().metrics)
+
+
+class NotedGenerator:
+    """Takes the place of a generator whose summaries nobody reads; notes the models that it is to ask."""
+
+    def __init__(self) -> None:
+        self.models: list[Transformer] = []
+
+    def with_model(self, model: Transformer, autocast: object) -> NotedGenerator:
+        assert autocast is nullcontext, "a packed model multiplies in its precision by itself"
+        self.models.append(model)
+        return self
+
+    def generate(self, documents: Sequence[str], before_batch: object) -> list[Summary]:
+        return [Summary("b", 0.0, 0.0, 1, 1, 1, [3], [3]) for _ in documents]
+
+
+@pytest.mark.parametrize("precision", [Precision.fp32, Precision.bf16], ids=lambda precision: precision.name)
+def test_on_a_cpu_every_validation_searches_with_a_packed_twin_of_the_weights_as_they_are_then(
+    tiny_model: Callable[..., Transformer], monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    monkeypatch.setattr(Validator, "_attention_pictures", lambda self, summary: {})
+    model, noted, no = tiny_model().float(), NotedGenerator(), cast("Any", None)
+    validate = Validator(
+        model,
+        loader=cast("Any", FakeLoader([0, 1, 2])),
+        examples=[Example("1", "a b", "b")],
+        generator=cast("Any", noted),
+        tokenizer=no,
+        runtime=Runtime(torch.device("cpu"), precision),
+        samples=1,
+    )
+    validate()
+    with torch.no_grad():
+        model.vocabulary.weight.mul_(2)
+    validate()
+    hidden_TD = torch.randn(3, model.config.width)
+    before, after = (twin.project(hidden_TD) for twin in noted.models)
+    assert all(isinstance(twin.vocabulary, PackedLinear) for twin in noted.models)
+    torch.testing.assert_close(after, 2 * before)
+    torch.testing.assert_close(after, model.project(hidden_TD), rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize("has_pointer", [False, True], ids=["plain", "pointer"])
