@@ -53,8 +53,13 @@ def news_batches(workload: TrainingWorkload, vocab_size: int, *, seed: int) -> l
     return [_collated(examples[start : start + size]) for start in range(0, len(examples), size)]
 
 
-def planned_batches(workload: TrainingWorkload, vocab_size: int, *, seed: int) -> list[Batch]:
-    """The first batches of an epoch as training plans it, with as many positions as :func:`news_batches` have."""
+def planned_batches(
+    workload: TrainingWorkload, vocab_size: int, *, seed: int, rank: int = 0, size: int = 1
+) -> list[Batch]:
+    """The first batches of an epoch as training plans it, with as many positions as :func:`news_batches` have.
+
+    Of ``size`` processes that train together, the one of this ``rank`` gets its share of the rows.
+    """
     theirs = news_batches(workload, vocab_size, seed=seed)
     batching = BatchingConfig(max_tokens=sum(batch.num_positions for batch in theirs) // len(theirs))
     examples = _news_examples(workload, vocab_size, batching.pool_batches * workload.batch_size, seed=seed)
@@ -62,7 +67,7 @@ def planned_batches(workload: TrainingWorkload, vocab_size: int, *, seed: int) -
     target_lengths = np.array([len(example.target) for example in examples], dtype=np.int32)
     plan = plan_epoch(source_lengths, target_lengths, batching, seed=seed, epoch=0)
     return [
-        _collated([examples[i] for i in planned.indices], planned.source_length, planned.target_length)
+        _collated([examples[i] for i in planned.indices[rank::size]], planned.source_length, planned.target_length)
         for planned in plan[: workload.batches]
     ]
 

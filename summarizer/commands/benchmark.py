@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from summarizer.benchmark.contest import Contest, hold, num_runs
 from summarizer.benchmark.decoding import decoding_contest
 from summarizer.benchmark.reading import encoding_contest
 from summarizer.benchmark.report import tables, write
+from summarizer.benchmark.scaling import Task, measure_scaling, scaling_table
 from summarizer.benchmark.scoring import scoring_contest
 from summarizer.benchmark.training import training_contest
+from summarizer.checkpoint import write_text_atomically
 from summarizer.commands.preparation import obtain_tokenizer
 from summarizer.config import BenchmarkConfig, Work
 from summarizer.data.sources import open_split
@@ -34,6 +38,9 @@ def benchmark(config: BenchmarkConfig) -> None:
         raise UserError(f"output ({output}) is a folder and must be a file: try output={output}/benchmark.json")
     setup = f"{processor_name()}; {runtime.describe()}; PyTorch {torch.__version__}; {config.repeats} rounds, in turn"
     logger.info("%s", setup)
+    if config.what is Work.scaling:
+        _scale(config, setup, output)
+        return
     with_matrices = config.what is Work.train
     peaks = {"before": matmul_peak(runtime.device, runtime.matmul_type)} if with_matrices else {}
     contest = _contest(config, runtime)
@@ -49,6 +56,14 @@ def benchmark(config: BenchmarkConfig) -> None:
     logger.info("\nall timings are in %s", output)
 
 
+def _scale(config: BenchmarkConfig, setup: str, output: Path) -> None:
+    task = Task(config.model, config.vocab_size, config.train, config.seed, config.runtime)
+    scaling = measure_scaling(task, most_processes=config.processes, repeats=config.repeats)
+    print(f"{setup}\n\n{scaling_table(scaling)}")
+    write_text_atomically(output, json.dumps({"setup": setup, **asdict(scaling)}, indent=1) + "\n")
+    logger.info("\nall timings are in %s", output)
+
+
 def _contest(config: BenchmarkConfig, runtime: Runtime) -> Contest:
     match config.what:
         case Work.train:
@@ -59,6 +74,8 @@ def _contest(config: BenchmarkConfig, runtime: Runtime) -> Contest:
             return decoding_contest(
                 config.model, config.vocab_size, config.decode, seed=config.seed, runtime=runtime, peers=config.peers
             )
+        case Work.scaling:
+            raise AssertionError("what=scaling is no contest with others")
         case Work.rouge:
             examples = list(open_split(config.data, "test"))
             return scoring_contest(examples, processes=config.processes, peers=config.peers)

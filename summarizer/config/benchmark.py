@@ -22,6 +22,7 @@ class Work(Enum):
     decode = "decode"  # beam search with a model
     rouge = "rouge"  # scoring the first sentences of the test split
     data = "data"  # encoding the training split
+    scaling = "scaling"  # the same updates by one process and by several
 
 
 @dataclass(kw_only=True)
@@ -29,7 +30,7 @@ class BenchmarkConfig:
     """scripts/benchmark.py."""
 
     what: Work = Work.train
-    """The work to time: train, decode, rouge or data."""
+    """The work to time: train, decode, rouge, data or scaling."""
 
     peers: bool = True
     """Time the same work as other libraries do it, those that are installed."""
@@ -53,7 +54,7 @@ class BenchmarkConfig:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     """For what=data; trained on the training split unless it has a path."""
     processes: int = 2
-    """That score."""
+    """That score, or the most that train together."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def validate(self) -> None:
@@ -64,6 +65,11 @@ class BenchmarkConfig:
                 raise UserError(f"{name} ({getattr(self, name)}) must be at least 1")
         if not 8 <= self.vocab_size <= 1 << 20:
             raise UserError(f"vocab_size ({self.vocab_size}) must be at least 8 and at most {1 << 20:,}")
+        if self.what is Work.scaling and not 2 <= self.processes <= self.train.batch_size:
+            raise UserError(
+                f"processes ({self.processes}) must be at least 2 and at most train.batch_size "
+                f"({self.train.batch_size}), whose rows they share"
+            )
         longest = max(
             self.train.max_source_tokens,
             self.train.max_target_tokens,

@@ -81,3 +81,25 @@ def test_what_cannot_be_timed_is_said_in_one_line(
     assert len(outcome.err.strip().splitlines()) <= 2
     for word in words:
         assert word in outcome.err
+
+
+def test_one_process_and_several_are_timed_in_turn(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    outcome = command("benchmark", *QUICK, "what=scaling", "train.batch_size=4", f"output={file}")
+    assert outcome.status == 0, outcome.err
+    scaling = json.loads(file.read_text())
+    assert [(group["size"], group["strategy"]) for group in scaling["groups"]] == [(1, ""), (2, "ddp"), (2, "fsdp")]
+    for group in scaling["groups"]:
+        assert len(group["seconds"]) == len(group["exchanging"]) == 1
+        assert 0 <= group["exchanging"][0] < group["seconds"][0]
+    alone, together = scaling["groups"][0], scaling["groups"][1]
+    assert together["exchanging"][0] > 10 * alone["exchanging"][0], "one process has nobody to wait for"
+    (row,) = [line for line in outcome.out.splitlines() if line.startswith("| 2 processes, ddp")]
+    speed_up = alone["seconds"][0] / together["seconds"][0]
+    assert [cell.strip() for cell in row.split("|")][3:5] == [f"{speed_up:.2f}", f"{speed_up / 2:.0%}"]
+
+
+@pytest.mark.parametrize("processes", [1, 9])
+def test_more_processes_than_rows_or_one_alone_cannot_be_compared(processes: int, command: Command) -> None:
+    outcome = command("benchmark", *QUICK, "what=scaling", f"processes={processes}")
+    assert (outcome.status, f"processes ({processes}) must be at least 2 and at most" in outcome.err) == (2, True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from summarizer.benchmark.training import training_contest
-from summarizer.benchmark.workload import TrainingWorkload, news_batches
+from summarizer.benchmark.workload import TrainingWorkload, news_batches, planned_batches
 from summarizer.model.config import TransformerConfig
 from summarizer.runtime import Precision, Runtime
 
@@ -23,6 +23,16 @@ def test_batches_are_the_same_for_the_same_seed_and_end_where_they_must() -> Non
         assert batch.source_BS.shape[1] == int(batch.source_lengths_B.max()) <= 40
         assert batch.target_BT.shape[1] == int(batch.target_lengths_B.max()) <= 20
         assert int(batch.source_BS.max()) < 50
+
+
+def test_processes_share_the_rows_of_every_planned_batch() -> None:
+    whole = planned_batches(WORKLOAD, 50, seed=1)
+    shares = [planned_batches(WORKLOAD, 50, seed=1, rank=rank, size=3) for rank in range(3)]
+    for batch, *mine in zip(whole, *shares, strict=True):
+        assert {each.source_BS.shape[1] for each in mine} == {batch.source_BS.shape[1]}, "as padded as the whole"
+        rows = torch.cat([torch.cat((each.source_BS, each.target_BT), dim=1) for each in mine])
+        expected = torch.cat((batch.source_BS, batch.target_BT), dim=1)
+        assert sorted(rows.tolist()) == sorted(expected.tolist())
 
 
 def test_lengths_are_like_those_of_news() -> None:
