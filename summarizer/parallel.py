@@ -9,10 +9,11 @@ another, and all can still agree on what to do.
 from __future__ import annotations
 
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -20,7 +21,7 @@ from typing import ParamSpec, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore, Store, _set_pg_timeout
+from torch.distributed.distributed_c10d import PrefixStore, Store, _abort_process_group, _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
 
 from summarizer.errors import EXIT_USER_ERROR, UserError
@@ -65,7 +66,9 @@ def _noticing_loss(call: Callable[P, T]) -> Callable[P, T]:
 
 
 def _lost(error: RuntimeError) -> PeerLostError:
-    return PeerLostError(str(error).partition("\n")[0])
+    """Without where in PyTorch's sources it was raised, and without its advice."""
+    first_line = str(error).partition("\n")[0]
+    return PeerLostError(re.sub(r"\[[^]]*\.cc:\d+\] ", "", first_line).partition(". ")[0])
 
 
 class Processes:
@@ -183,8 +186,14 @@ def joined() -> Iterator[Processes]:
     processes = _meet()
     try:
         yield processes
-    finally:
+    except Exception:
+        with suppress(RuntimeError):  # not all releases can; the process ends anyway
+            _abort_process_group()  # without waiting for what is under way: an exchange that others may never join
+        raise
+    except BaseException:
         dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
 
 
 @_noticing_loss

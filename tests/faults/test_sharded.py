@@ -61,7 +61,6 @@ def fill_the_disk() -> None:
 
 
 def test_a_best_that_cannot_be_saved_is_the_best_of_none_of_them(make_team: MakeTeam) -> None:
-    """The others give their parts when the main process tries, and only then."""
     team = make_team(2, strategy=FSDP, validate_every=1, save_every=1, max_steps=9, max_failed_saves=3)
     assert team.attempt(before_step=[(4, fill_the_disk), None]) == [2, 1], team.output
     assert "3 saves in a row failed" in team.members[0].errors[-1]

@@ -6,6 +6,8 @@ import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 from test_parallel import of_all
 from torch import Tensor
 
+from summarizer.checkpoint import CheckpointError, load_checkpoint
 from summarizer.data.batch import Batch, collate
 from summarizer.data.example import EncodedExample
 from summarizer.errors import UserError
@@ -33,10 +36,11 @@ from summarizer.parallel import ALONE, Processes
 from summarizer.runtime import Precision, Runtime
 from summarizer.sharding import WholeTwin, fill, gathered, is_sharded, shard, whole
 from summarizer.tokenizer import END_ID, PAD_ID, START_ID
-from summarizer.training import step
+from summarizer.training import saving, step
 from summarizer.training.cross_entropy import LossSums
 from summarizer.training.optimizer import OptimizerConfig, build_optimizer
-from summarizer.training.state import model_weights, optimizer_tensors, restore_optimizer
+from summarizer.training.saving import Saver
+from summarizer.training.state import TrainerState, model_weights, optimizer_tensors, restore_optimizer
 from summarizer.training.step import Updater
 
 CPU = torch.device("cpu")
@@ -206,6 +210,32 @@ def lose_a_loss(processes: Processes) -> Any:
     step.batch_loss = loss
     assert furthest(weights_of(model), before) == 0
     return skipped.skipped, sorted(skipped.skipped_ids), updater(2, [batch_of(rows, seed=1)]).skipped
+
+
+def save_at_the_second_try(run_dir: Path, processes: Processes) -> Any:
+    """The disk refuses the first checkpoint of a step; then there is no next time."""
+    updater = updater_of(spread(a_model()), processes)
+    updater(1, [batch_of(slice(processes.rank, None, processes.size), seed=1)])
+    saver = Saver(run_dir, updater, best_metric="loss", keep_last=1, max_failures=9, processes=processes)
+    write = saving.write_checkpoint
+
+    def refuse(*_: Any) -> None:
+        saving.write_checkpoint = write
+        raise CheckpointError("no")
+
+    saving.write_checkpoint = refuse  # type: ignore[assignment]
+    with saver:
+        saver.save(TrainerState(data="", step=1))
+        saver.save(TrainerState(data="", step=1), must=True)
+        saver.save(TrainerState(data="", step=1), must=True)  # done
+    weights = weights_of(updater.model)
+    saved = load_checkpoint(run_dir / "checkpoints" / "step-0000001")
+    return furthest(saved.model, weights), len(saved.trainer_tensors) == 3 * len(weights)
+
+
+@pytest.mark.slow
+def test_all_give_their_parts_whenever_the_main_process_saves(tmp_path: Path) -> None:
+    assert of_all(2, partial(save_at_the_second_try, tmp_path)) == [(0.0, True)] * 2
 
 
 def _infinite(sums: LossSums) -> LossSums:
