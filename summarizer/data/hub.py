@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from summarizer.data.arrow_rows import ROWS_PER_BATCH
 from summarizer.data.config import DataConfig
-from summarizer.data.readers import ROWS_PER_ARROW_BATCH, BadRow, Columns, Row, read_arrow
+from summarizer.data.readers import BadRow, Columns, Row, read_arrow
 from summarizer.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class HubRows:
         return digest.hexdigest()
 
     def _tables(self) -> Iterator[pa.Table]:
-        tables: Iterator[pa.Table] = self._dataset.with_format("arrow").iter(ROWS_PER_ARROW_BATCH)
+        tables: Iterator[pa.Table] = self._dataset.with_format("arrow").iter(ROWS_PER_BATCH)
         return tables
 
 

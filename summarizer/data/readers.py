@@ -16,7 +16,7 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from summarizer.data import lines
+from summarizer.data import arrow_rows, lines
 from summarizer.data.files import FileFormat, SplitFiles
 from summarizer.errors import UserError
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-ROWS_PER_ARROW_BATCH = 1000
-
 INVALID_UTF8 = "invalid UTF-8"
 BROKEN_JSON = "broken JSON"
 NOT_AN_OBJECT = "not a JSON object"
@@ -34,6 +32,7 @@ BROKEN_CSV = "broken csv"
 WRONG_FIELD_COUNT = "wrong number of fields"
 UNPAIRED_LINE = "no line in the paired file"
 OVERLONG_LINE = f"a line of more than {lines.LONGEST_LINE >> 20} MiB"
+OVERLONG_ROW = f"a row of more than {lines.LONGEST_LINE >> 20} MiB"
 UNREADABLE_VALUE = "a value beyond what Python can hold"
 
 
@@ -96,8 +95,12 @@ def read_rows(files: SplitFiles, columns: Columns) -> Iterator[Row | BadRow]:
 def read_arrow(tables: Iterable[pa.Table | pa.RecordBatch], name: str) -> Iterator[Row | BadRow]:
     """The rows of Arrow tables that follow one another; ``name`` and the row number become their places."""
     number = 0
-    for table in tables:
-        lists = [_python_values(column) for column in table.columns]
+    for piece in chain.from_iterable(map(arrow_rows.pieces, tables)):
+        if isinstance(piece, lines.Unread):
+            number += 1
+            yield BadRow(f"{name}:{number}", OVERLONG_ROW)
+            continue
+        lists = [_python_values(column) for column in piece.columns]
         for values in zip(*lists, strict=True):
             number += 1
             place = f"{name}:{number}"
@@ -106,7 +109,7 @@ def read_arrow(tables: Iterable[pa.Table | pa.RecordBatch], name: str) -> Iterat
             elif any(isinstance(value, Exception) for value in values):
                 yield BadRow(place, UNREADABLE_VALUE)
             else:
-                yield Row(place, dict(zip(table.column_names, values, strict=True)))
+                yield Row(place, dict(zip(piece.schema.names, values, strict=True)))
 
 
 def _python_values(column: pa.ChunkedArray | pa.Array) -> list[object]:
@@ -134,7 +137,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
     # Names in damaged metadata may not be UTF-8.
     with reporting_damage(path, pa.ArrowException, UnicodeDecodeError), pq.ParquetFile(path) as file:
         selected = columns.select(file.schema_arrow.names, str(path))
-        yield from read_arrow(file.iter_batches(ROWS_PER_ARROW_BATCH, columns=selected), str(path))
+        yield from read_arrow(arrow_rows.read_parquet(path, file, selected), str(path))
 
 
 def _read_jsonl(path: Path, columns: Columns) -> Iterator[Row | BadRow]:
