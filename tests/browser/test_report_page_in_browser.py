@@ -77,3 +77,20 @@ def test_texts_are_no_markup(report: Browser) -> None:
 def test_the_page_is_no_wider_than_the_window(report: Browser, width: int) -> None:
     report.resize(width, 900)
     assert report.run("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_on_paper_every_column_of_numbers_is_there(report: Browser) -> None:
+    report.resize(718, 1000)  # what A4 leaves between margins
+    assert cut_off(report), "on a screen this narrow, tables scroll"
+    report.print_style(True)
+    try:
+        assert cut_off(report) == []
+        assert not any(each.displayed for each in report.all(".keys"))
+    finally:
+        report.print_style(False)
+
+
+def cut_off(browser: Browser) -> list[str]:
+    """The tables that are wider than their place."""
+    script = "return [...document.querySelectorAll('.wide')].filter((place) => place.scrollWidth > place.clientWidth)"
+    return list(browser.run(f"{script}.map((place) => place.textContent)"))

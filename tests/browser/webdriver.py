@@ -207,6 +207,10 @@ class Browser:
         """The colour scheme that the system prefers: light or dark."""
         self._devtools("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
 
+    def print_style(self, wanted: bool) -> None:
+        """The page as for paper."""
+        self._devtools("Emulation.setEmulatedMedia", {"media": "print" if wanted else ""})
+
     def _devtools(self, command: str, parameters: dict[str, Any]) -> Any:
         return self.call("POST", "goog/cdp/execute", {"cmd": command, "params": parameters})
 
