@@ -23,7 +23,7 @@ from summarizer.tables import markdown_table
 
 # What changes no number.
 _HARMLESS = ("output", "tensorboard", "samples", "processes", "report", "report_examples", "data_path", "objective")
-_BENCH = Bench()  # what the jobs of the sweep in this process share
+_BENCH = Bench(remembers=True)  # what the jobs of the sweep in this process share
 
 
 @dataclass(frozen=True)

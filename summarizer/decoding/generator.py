@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from summarizer.decoding.bayes_risk import Utility, by_expected_utility
 from summarizer.decoding.beam import beam_search
 from summarizer.decoding.config import DecodingConfig, DecodingMethod, NgramUnit
+from summarizer.decoding.encoder_memory import EncoderMemory
 from summarizer.decoding.next_token import ModelNextToken
 from summarizer.decoding.reading import (
     FEWEST_TOKENS,
@@ -101,6 +103,7 @@ class Generator:
         self._device = device
         self._autocast = autocast
         self._utility = utility
+        self.encoder_memory: EncoderMemory | None = None  # for those who search the same documents again
         self._static = static
         by_words = config.no_repeat_ngram_size and config.block_ngrams_of is NgramUnit.words
         self._special = replace(_SPECIAL, word_starts=tokenizer.word_starts() if by_words else None)
@@ -318,7 +321,8 @@ class Generator:
         source_mask_BS = length_mask(lengths_B, source_BS.shape[1])
         source_BS = source_BS.to(self._device)
         segments = segments_of(lengths_B, source_BS.shape[1])
-        encoder_output_BSD = self._model.encode(source_BS, source_mask_BS, segments)
+        encode = partial(self._model.encode, source_BS, source_mask_BS, segments)
+        encoder_output_BSD = encode() if self.encoder_memory is None else self.encoder_memory.encode(source_BS, encode)
         cache = self._model.start_cache(
             source_BS,
             encoder_output_BSD,

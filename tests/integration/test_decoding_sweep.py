@@ -12,13 +12,14 @@ import pytest
 from summarizer import Summarizer
 from summarizer.data import sources
 from summarizer.evaluation import evaluator
+from summarizer.model.transformer import Transformer
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Command, Outcome, TrainedRun
 
 pytestmark = pytest.mark.slow
 
-SWEPT = ["decoding.beam_size=1,3", "decoding.max_tokens=4,12"]
+SWEPT = ["decoding.beam_size=1,3", "decoding.length_penalty=0,2", "decoding.max_tokens=4"]
 FEW = ["limit=6", "resamples=40"]
 
 
@@ -60,9 +61,13 @@ def test_each_setting_is_scored_as_it_would_be_alone_and_compared_with_the_best(
     monkeypatch.setattr(
         evaluator, "_extracts", lambda cases, *rest, **more: (extracted.append(1), extracts(cases, *rest, **more))[1]
     )
+    encoded: list[int] = []
+    encode = Transformer.encode
+    monkeypatch.setattr(Transformer, "encode", lambda self, *rest: (encoded.append(1), encode(self, *rest))[1])
     outcome = command("evaluate", f"run={run}", "--multirun", *SWEPT, *FEW)
     assert outcome.status == 0, outcome.err
     assert (len(loaded), len(read), len(extracted)) == (1, 1, 1)
+    assert len(encoded) == 2, "once for each beam, whose batch is the same with each penalty"
 
     jobs = jobs_of(sweep)
     assert len(jobs) == 4
@@ -70,8 +75,7 @@ def test_each_setting_is_scored_as_it_would_be_alone_and_compared_with_the_best(
     assert values == sorted(values, reverse=True)
     best, worst = next(iter(jobs)), list(jobs)[-1]
     alone = tmp_path / "alone"
-    beam, length = (setting.split("=")[1] for setting in worst.split("+"))
-    settings = [f"decoding.beam_size={beam}", f"decoding.max_tokens={length}"]
+    settings = [*worst.split("+"), "decoding.max_tokens=4"]
     assert command("evaluate", f"run={run}", *settings, *FEW, f"output={alone}").status == 0
     assert (sweep / worst / "predictions.jsonl").read_bytes() == (alone / "predictions.jsonl").read_bytes()
     metrics = json.loads((alone / "metrics.json").read_text())
@@ -90,7 +94,7 @@ def test_each_setting_is_scored_as_it_would_be_alone_and_compared_with_the_best(
     assert rows[worst][3].startswith(f"{100 * jobs[worst]['value']:.2f} ± ")
     tokens = jobs[worst]["metrics"]["tokens_per_second"] * jobs[worst]["metrics"]["seconds"]
     assert tokens == pytest.approx(round(tokens))
-    assert 0 < tokens <= 6 * int(length)
+    assert 0 < tokens <= 6 * 4
 
 
 def test_what_is_there_and_unchanged_is_not_scored_again(command: Command, run: Path, tmp_path: Path) -> None:
