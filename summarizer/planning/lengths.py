@@ -17,7 +17,11 @@ _MOST_PLANNED = 20_000  # examples that stand for all: enough for a mean
 
 @dataclass(kw_only=True)
 class DataSizeConfig:
-    """How large the training split is, for data that has not been encoded on this machine."""
+    """How large the training split is, for data that has not been encoded on this machine.
+
+    Examples are those of CNN/DailyMail; its lengths with 32,000 pieces are estimates, from 781 words of an article and
+    56 of a summary (See et al. 2017).
+    """
 
     examples: int = 287_113
     source_tokens: int = 490

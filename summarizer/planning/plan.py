@@ -15,7 +15,16 @@ from summarizer.model.flops import Amounts, operations_by_part, update_flops
 from summarizer.planning.devices import Device
 from summarizer.planning.lengths import Epoch, Lengths
 from summarizer.planning.memory import BatchShape, MemoryModel, MemoryUse, Sizes
-from summarizer.planning.step_time import ON_CPU, ON_GPU, Assumption, Load, StepTime, ring_bytes, step_time
+from summarizer.planning.step_time import (
+    ON_CPU,
+    ON_CPU_IN_HALF,
+    ON_GPU,
+    Assumption,
+    Load,
+    StepTime,
+    ring_bytes,
+    step_time,
+)
 from summarizer.runtime import Precision, Strategy
 
 _FLOAT = 4  # bytes of a weight or a gradient, in memory and on the way
@@ -46,7 +55,9 @@ class Training:
 
     @property
     def assumption(self) -> Assumption:
-        return ON_CPU if self.device.is_cpu else ON_GPU
+        if not self.device.is_cpu:
+            return ON_GPU
+        return ON_CPU if self.precision is Precision.fp32 else ON_CPU_IN_HALF
 
     @property
     def low_precision(self) -> torch.dtype | None:

@@ -20,9 +20,12 @@ class Assumption:
     basis: str  # for people
 
 
-# On one core what stands between products is bound by computing, not by the memory: dropout's random numbers, softmax,
-# norms, casts. On a GPU it is bound by the memory, and each kept byte is written and read a few times in either pass.
-ON_CPU = Assumption(products=1.0, passes=30.0, basis="fitted to updates measured on a CPU: configs/README.md")
+# On a CPU what stands between products is bound by computing rather than by the memory (dropout's random numbers,
+# softmax, norms, casts), and a number of half precision takes as long as one of float32, for half of the bytes. On a
+# GPU it is bound by the memory, and each kept byte is written and read a few times in either pass.
+_FITTED = "fitted to updates measured on a CPU: configs/README.md"
+ON_CPU = Assumption(products=1.0, passes=18.0, basis=_FITTED)
+ON_CPU_IN_HALF = Assumption(products=1.0, passes=40.0, basis=_FITTED)
 ON_GPU = Assumption(products=0.8, passes=10.0, basis="an assumption: nothing was measured on a GPU yet")
 
 _OPTIMIZER_BYTES = 44  # that move for a parameter: 28 of AdamW, 4 for the gradient's norm, 8 to clip it, 4 to clear it

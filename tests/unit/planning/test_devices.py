@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from summarizer.errors import UserError
+from summarizer.planning import devices
 from summarizer.planning.devices import DEVICES, find_device
 from summarizer.runtime import Precision
 
@@ -33,9 +34,12 @@ def test_an_unknown_device_is_refused_with_those_there_are() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_processes_of_a_cpu_share_it_out() -> None:
+def test_processes_of_a_cpu_share_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "matmul_peak", lambda device, dtype: 1e11 if dtype is torch.float32 else 5e10)
+    monkeypatch.setattr(devices, "memory_bandwidth", lambda device: 3e10)
     alone, half = (find_device("this", gpus=gpus) for gpus in (1, 2))
     assert half.memory == alone.memory / 2
     assert half.is_cpu
-    assert 0.2 < half.peak(Precision.fp32) / alone.peak(Precision.fp32) < 0.8
-    assert half.link < half.bandwidth
+    assert (alone.peak(Precision.auto), half.peak(Precision.auto)) == (1e11, 5e10)
+    assert Precision.bf16 not in half.peaks, "slower than fp32: nobody should plan with that"
+    assert half.link < half.bandwidth == 1.5e10
