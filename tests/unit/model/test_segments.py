@@ -111,6 +111,28 @@ def test_a_model_computes_the_same_and_has_the_same_gradients(
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_brings_nothing_from_another_device(
+    tiny_model: MakeModel, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Traced, with the kernel of CUDA, on a device without data, with whose tensors those of a CPU do not mix."""
+    kernel, attended = KERNELS["cuda"], [0]
+
+    def attend(*arguments: Any) -> Tensor:
+        attended[0] += 1
+        return kernel.attend(*arguments)
+
+    monkeypatch.setitem(KERNELS, "meta", kernel._replace(attend=attend, is_available=lambda device: True))
+    model = tiny_model(**MODELS[name][0]).bfloat16().to("meta").train()
+    lengths_B = torch.empty(3, dtype=torch.int64, device="meta")
+    source_BS, input_BT = (torch.empty(3, length, dtype=torch.int64, device="meta") for length in (9, 5))
+    hidden_BTD, copying = model(source_BS, length_mask(lengths_B, 9), input_BT, segments_of(lengths_B, 9))
+    loss = hidden_BTD.float().sum() if copying is None else hidden_BTD.float().sum() + copying.copied().sum()
+    loss.backward()
+    assert model.source_embedding.weight.grad is not None
+    assert attended == [0 if name == "sizes" else MODELS[name][1]]  # of 4 and 6, which are no multiples of 8
+
+
 def test_dropped_attention_weights_need_a_kernel_that_can_drop(tiny_model: MakeModel, calls: list[int]) -> None:
     model = tiny_model(attention_dropout=0.5)
     lengths_B, source_BS = torch.tensor([4, 2]), torch.randint(11, (2, 4))
