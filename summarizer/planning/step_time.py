@@ -26,7 +26,11 @@ class Assumption:
 _FITTED = "fitted to updates measured on a CPU: configs/README.md"
 ON_CPU = Assumption(products=1.0, passes=18.0, basis=_FITTED)
 ON_CPU_IN_HALF = Assumption(products=1.0, passes=40.0, basis=_FITTED)
-ON_GPU = Assumption(products=0.8, passes=10.0, basis="an assumption: nothing was measured on a GPU yet")
+ON_GPU = Assumption(
+    products=0.8,
+    passes=10.0,
+    basis="not measured on a GPU yet; starting kernels, for which an update of a few ms waits, is left out",
+)
 
 _OPTIMIZER_BYTES = 44  # that move for a parameter: 28 of AdamW, 4 for the gradient's norm, 8 to clip it, 4 to clear it
 
