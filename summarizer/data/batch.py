@@ -42,6 +42,10 @@ class Batch:
         """The same batch in page-locked memory, from which a GPU can copy without waiting."""
         return self._each(torch.Tensor.pin_memory)
 
+    def copied(self) -> Batch:
+        """The same batch in this process's own memory."""
+        return self._each(torch.Tensor.clone)
+
     def to(self, device: torch.device) -> Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -48,7 +48,7 @@ class BatchLoader:
         self._pin_memory = pin_memory
         self._processes = processes
 
-    def batches_from(self, position: Position) -> Iterator[tuple[Batch, Position]]:
+    def batches_from(self, position: Position) -> Generator[tuple[Batch, Position]]:
         """Endless: epoch after epoch, from ``position`` on. With each batch, the position that follows it.
 
         Of each batch a process gets its share of the rows; where there are fewer than processes, the first of them
@@ -96,9 +96,9 @@ class BatchLoader:
             return replace(planned, indices=mine)
         return replace(planned, indices=planned.indices[:1], has_targets=False)
 
-    def _load(self, plan: Iterator[tuple[PlannedBatch, Position]]) -> DataLoader[tuple[Batch, Position]]:
+    def _load(self, plan: Iterator[tuple[PlannedBatch, Position]]) -> Generator[tuple[Batch, Position]]:
         # The plan is the sampler: workers receive planned batches in order and never need to know the epoch.
-        return DataLoader(
+        loader = DataLoader(
             _Collated(self._dataset),
             batch_size=None,
             sampler=plan,
@@ -107,6 +107,16 @@ class BatchLoader:
             worker_init_fn=_leave_stopping_to_parent,
             generator=torch.Generator(),  # its own, so that reading leaves the global random state alone
         )
+        batches = iter(loader)
+        try:
+            for batch, following in batches:
+                # What a worker sends stays an open file for each tensor, and a process may have but a thousand.
+                yield batch if self._num_workers == 0 or self._pin_memory else batch.copied(), following
+        finally:
+            # PyTorch ends workers once nobody refers to the iterator, as the traceback of an error does to the last:
+            # the program would then wait for them at its end, and they for it.
+            if self._num_workers > 0:
+                batches._shutdown_workers()  # type: ignore[attr-defined]
 
 
 class _Collated(Dataset[tuple[Batch, Position]]):

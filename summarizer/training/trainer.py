@@ -81,13 +81,14 @@ class Trainer:
 
     def _updates(self) -> Generator[list[Batch]]:
         """The batches of each update to come; ``state`` says which update it is and where the next one begins."""
-        self._stream, self._fetched = self.loader.batches_from(self.state.position), []
-        while not self._is_last_step():
-            self._fetch()
-            fetched, self._fetched = self._fetched, []
-            self.state.step += 1
-            self.state.position = fetched[-1][1]
-            yield [batch for batch, _ in fetched]
+        with closing(self.loader.batches_from(self.state.position)) as self._stream:
+            self._fetched = []
+            while not self._is_last_step():
+                self._fetch()
+                fetched, self._fetched = self._fetched, []
+                self.state.step += 1
+                self.state.position = fetched[-1][1]
+                yield [batch for batch, _ in fetched]
 
     def _fetch(self) -> None:
         """See to it that the batches of the next update are at hand. A GPU computes meanwhile."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
+import resource
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -119,3 +121,32 @@ def test_no_batch_of_the_first_epoch_is_larger_than_the_largest(dataset: Encoded
     batches = [batch for batch, _ in take(loader, loader.num_batches(0))]
     assert largest.num_positions == max(batch.num_positions for batch in batches)
     assert any(batch.ids == largest.ids for batch in batches)
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """Sixty-four more than are open."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 64, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.usefixtures("few_files")
+def test_many_batches_of_workers_are_not_as_many_open_files(dataset: EncodedDataset) -> None:
+    held = take(BatchLoader(dataset, BATCHING, seed=0, num_workers=2), 60)
+    assert_same(held, take(BatchLoader(dataset, BATCHING, seed=0), 60))
+
+
+@pytest.mark.parametrize("pin_memory", [False, pytest.param(True, marks=pytest.mark.gpu)])
+def test_an_error_leaves_no_worker_that_the_program_would_wait_for(dataset: EncodedDataset, pin_memory: bool) -> None:
+    class Broken:
+        source_lengths, target_lengths = dataset.source_lengths, dataset.target_lengths
+
+        def __getitem__(self, index: int) -> object:
+            raise ValueError("a page of the cache cannot be read")
+
+    loader = BatchLoader(Broken(), BATCHING, seed=0, num_workers=2, pin_memory=pin_memory)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a page of the cache") as _held:  # its traceback holds what was at work
+        take(loader, 1)
+    assert multiprocessing.active_children() == []
