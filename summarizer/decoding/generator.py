@@ -1,24 +1,16 @@
-"""Documents in, summaries out, in the same order: encodes, batches by length, searches and decodes.
+"""Documents in, summaries out, in the same order: encodes, batches by length, searches and decodes."""
 
-B documents of a batch, S source positions, W beams.
-"""
-
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 
-import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from summarizer.decoding.bayes_risk import Utility, by_expected_utility
-from summarizer.decoding.beam import beam_search
+from summarizer.decoding.bayes_risk import Utility
 from summarizer.decoding.config import DecodingConfig, DecodingMethod, NgramUnit
 from summarizer.decoding.encoder_memory import EncoderMemory
-from summarizer.decoding.next_token import ModelNextToken
+from summarizer.decoding.model_search import ModelSearch
 from summarizer.decoding.reading import (
     FEWEST_TOKENS,
     LongDocument,
@@ -29,14 +21,9 @@ from summarizer.decoding.reading import (
     longest_part_summary,
     read_in_parts,
 )
-from summarizer.decoding.sampling import sample
-from summarizer.decoding.search import Draft, Hypothesis, NextToken, Observer, SpecialIds
-from summarizer.decoding.static_next_token import StaticNextToken, StaticSteps
+from summarizer.decoding.search import Draft, Hypothesis, Observer, SpecialIds
 from summarizer.errors import UserError
-from summarizer.model.cache import DecoderCache
-from summarizer.model.masks import length_mask
 from summarizer.model.mode import evaluating
-from summarizer.model.segments import segments_of
 from summarizer.model.transformer import Transformer
 from summarizer.tokenizer import END_ID, PAD_ID, START_ID, UNK_ID, Tokenizer
 
@@ -199,19 +186,18 @@ class Generator:
         """:meth:`n_best` of what was read."""
         num_beams = self._beams_for(count)
         found: dict[int, list[Summary]] = {}
-        next_token_of = self._next_token_of()
         with (
             torch.inference_mode(),
             evaluating(self._model),
             self._autocast(),
             tqdm(total=len(readings), desc="summarizing", unit=unit, disable=None if progress else True) as bar,
         ):
+            search = self._searcher()
             for batch in self._batches([len(reading.source) + 1 for reading in readings], num_beams):
                 before_batch()
                 observe = None if on_draft is None else self._observer(on_draft, batch, readings)
                 sources = [[*readings[index].source, END_ID] for index in batch]
-                searched = self._search(sources, num_beams, prefix, next_token_of, observe)
-                for index, hypotheses in zip(batch, searched, strict=True):
+                for index, hypotheses in zip(batch, search(sources, num_beams, prefix, observe), strict=True):
                     best = sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)[:count]
                     found[index] = [self._summary(readings[index], hypothesis) for hypothesis in best]
                 bar.update(len(batch))
@@ -298,66 +284,18 @@ class Generator:
 
         return observe
 
-    def _next_token_of(self) -> Callable[[DecoderCache], NextToken]:
-        """What makes next-token functions of caches in which nothing is decoded yet."""
-        charge = self.config.coverage_penalty
-        if not self._static:
-            return lambda cache: ModelNextToken(self._model, cache, coverage_penalty=charge)
-        # Their recordings must not outlive the copies of weights that autocast keeps.
-        steps = StaticSteps(self._model)
-        return lambda cache: StaticNextToken(steps, cache, coverage_penalty=charge)
-
-    def _search(
-        self,
-        sources: Sequence[list[int]],
-        num_beams: int,
-        prefix: Sequence[int],
-        next_token_of: Callable[[DecoderCache], NextToken],
-        observe: Observer | None,
-    ) -> list[list[Hypothesis]]:
-        """The hypotheses of each document of one batch."""
-        source_BS = pad_sequence([torch.tensor(source) for source in sources], batch_first=True, padding_value=PAD_ID)
-        lengths_B = torch.tensor([len(source) for source in sources]).to(self._device)
-        source_mask_BS = length_mask(lengths_B, source_BS.shape[1])
-        source_BS = source_BS.to(self._device)
-        segments = segments_of(lengths_B, source_BS.shape[1])
-        encode = partial(self._model.encode, source_BS, source_mask_BS, segments)
-        encoder_output_BSD = encode() if self.encoder_memory is None else self.encoder_memory.encode(source_BS, encode)
-        cache = self._model.start_cache(
-            source_BS,
-            encoder_output_BSD,
-            source_mask_BS,
-            num_beams=num_beams,
-            max_length=self.config.max_tokens,
+    def _searcher(self) -> ModelSearch:
+        """Made anew within each autocast context, whose copies of weights its recorded steps read."""
+        return ModelSearch(
+            self._model,
+            self.config,
+            self._special,
+            device=self._device,
+            decode=self._tokenizer.decode,
+            utility=self._utility,
+            static=self._static,
+            encoder_memory=self.encoder_memory,
         )
-        next_token = next_token_of(cache)
-        match self.config.method:
-            case DecodingMethod.beam:
-                return beam_search(
-                    next_token,
-                    num_documents=len(sources),
-                    config=self.config,
-                    special=self._special,
-                    device=self._device,
-                    prefix=prefix,
-                    observe=observe,
-                )
-            case DecodingMethod.sample | DecodingMethod.mbr:
-                samples = sample(
-                    next_token,
-                    seeds=[
-                        [_seed(self.config.seed, source, number) for number in range(num_beams)] for source in sources
-                    ],
-                    config=self.config,
-                    special=self._special,
-                    device=self._device,
-                    prefix=prefix,
-                    observe=observe,
-                )
-        if self.config.method is DecodingMethod.sample:
-            return samples
-        assert self._utility is not None, "minimum Bayes risk decoding needs a utility"
-        return [by_expected_utility(found, self._tokenizer.decode, self._utility) for found in samples]
 
     def _summary(self, reading: Reading, hypothesis: Hypothesis) -> Summary:
         return Summary(
@@ -370,13 +308,3 @@ class Generator:
             source=[*reading.source, END_ID],
             target=[*hypothesis.ids, END_ID] if hypothesis.ended else hypothesis.ids,
         )
-
-
-def _seed(seed: int, source: Iterable[int], number: int) -> int:
-    """A seed for one sample of a document, from its tokens: wherever it stands in a batch, it is drawn the same.
-
-    No token is negative, so numbers and sources cannot be confused.
-    """
-    content = [seed, *source, -number] if number else [seed, *source]
-    digest = hashlib.sha256(np.array(content, dtype="<i8").tobytes()).digest()
-    return int.from_bytes(digest[:4], "little")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from replaying import replaying
 from torch import Tensor
 
-from summarizer.decoding import generator as generator_module
+from summarizer.decoding import model_search
 from summarizer.decoding.config import DecodingConfig, DecodingMethod
 from summarizer.decoding.generator import Generator
 from summarizer.decoding.next_token import ModelNextToken
@@ -252,7 +252,7 @@ def test_summaries_are_the_same(
         made.append(StaticSteps(model, Buckets(documents=2, source=16, target=8), record=replaying))
         return made[-1]
 
-    monkeypatch.setattr(generator_module, "StaticSteps", steps_of)
+    monkeypatch.setattr(model_search, "StaticSteps", steps_of)
     static = make(static=True).generate(DOCUMENTS)
     assert [summary.target for summary in static] == [summary.target for summary in plain]
     assert [summary.score for summary in static] == pytest.approx([summary.score for summary in plain], rel=1e-6)
