@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Command
@@ -66,7 +67,17 @@ def test_the_readme_shows_commands() -> None:
 def test_each_command_shown_is_accepted(shown: Shown, accepted: Callable[..., Any]) -> None:
     """Its settings exist, compose and are valid; whether the data is there only running it can tell."""
     assert (REPOSITORY / "scripts" / f"{shown.script}.py").is_file()
-    accepted(shown.script, *(argument for argument in shown.arguments if argument not in ("-m", "--multirun")))
+    accepted(shown.script, *(first_job(shown.arguments) if "--multirun" in shown.arguments else shown.arguments))
+
+
+def first_job(arguments: Sequence[str]) -> list[str]:
+    """Those of the first of several jobs."""
+    overrides = OverridesParser.create().parse_overrides([each for each in arguments if each != "--multirun"])
+    return [
+        f"{each.key_or_group}={next(each.sweep_string_iterator())}" if each.is_sweep_override() else each.input_line
+        for each in overrides
+        if each.input_line is not None
+    ]
 
 
 @pytest.mark.slow

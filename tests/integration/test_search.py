@@ -69,10 +69,10 @@ def test_an_interrupted_job_goes_on_and_a_failed_one_counts(
     """Three heads do not divide the width of 32."""
     update, is_armed = Updater.__call__, True
 
-    def interrupted(self: Updater, step: int, batches: Any) -> Any:
+    def interrupted(self: Updater, *arguments: Any, **more: Any) -> Any:
         if is_armed:
             signal.raise_signal(signal.SIGINT)
-        return update(self, step, batches)
+        return update(self, *arguments, **more)
 
     monkeypatch.setattr(Updater, "__call__", interrupted)
     arguments = [LR, "model.num_heads=2,3", "hydra.sweeper.trials=5"]
