@@ -31,11 +31,15 @@ class FakeLoader:
 
     def __init__(self) -> None:
         self.fetched = 0
+        self.is_closed = False
 
     def batches_from(self, position: Position) -> Iterator[tuple[tuple[int, int], Position]]:
-        for number in count(position.epoch * BATCHES_PER_EPOCH + position.batch):
-            self.fetched += 1
-            yield divmod(number, BATCHES_PER_EPOCH), Position(*divmod(number + 1, BATCHES_PER_EPOCH))
+        try:
+            for number in count(position.epoch * BATCHES_PER_EPOCH + position.batch):
+                self.fetched += 1
+                yield divmod(number, BATCHES_PER_EPOCH), Position(*divmod(number + 1, BATCHES_PER_EPOCH))
+        finally:
+            self.is_closed = True
 
 
 class FakeUpdater:

@@ -46,6 +46,17 @@ def test_the_batches_of_an_update_are_fetched_during_the_one_before(make_run: Ma
     assert run.loader.fetched == 6, "nothing is fetched for an update that will not be"
 
 
+def test_an_error_closes_the_stream_of_batches_and_with_it_the_workers(make_run: MakeRun) -> None:
+    def fail(step: int) -> None:
+        if step == 2:
+            raise ValueError("something unforeseen")
+
+    run = make_run(max_steps=3, before=fail)
+    with pytest.raises(ValueError, match="unforeseen") as _held:  # its traceback holds the trainer
+        run.fit()
+    assert run.loader.is_closed
+
+
 def test_what_was_fetched_ahead_is_fetched_again_after_a_stop(make_run: MakeRun) -> None:
     with pytest.raises(Interrupted):
         make_run(max_steps=5, before=partial(raise_at, 2, number=signal.SIGTERM)).fit()
