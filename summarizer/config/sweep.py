@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from summarizer.checkpoint import new_run_folder
+from summarizer.checkpoint import new_run_folder, require_run_folder
 from summarizer.errors import UserError
 
 _LONGEST_NAME = 150  # bytes; most file systems allow 255, and names within the folder are longer
@@ -30,8 +30,13 @@ def sweep_folder(chosen: str | None) -> str:
 
 
 def evaluation_sweep_folder(output: str | None, run: str | None, split: str) -> str:
-    """``output``, or else one within the run; where several runs or files are scored, a new folder below outputs/."""
-    return sweep_folder(output or (str(Path(run) / "evaluation" / f"sweep-{split}") if run else None))
+    """``output``, or else one within the run; where several runs or files are scored, a new folder below outputs/.
+
+    Raises UserError for what is no run, in which a folder would be made.
+    """
+    if run and not output:
+        output = str(require_run_folder(Path(run)) / "evaluation" / f"sweep-{split}")
+    return sweep_folder(output)
 
 
 def job_folder(overrides: str) -> str:

@@ -149,6 +149,13 @@ def test_files_of_predictions_may_be_swept(command: Command, tmp_path: Path) -> 
     assert [round(job["value"], 6) for job in jobs_of(tmp_path / "sweep").values()] == [1.0, 0.0]
 
 
+def test_what_is_no_run_is_refused_once_and_nothing_is_made_there(command: Command, tmp_path: Path) -> None:
+    outcome = command("evaluate", f"run={tmp_path / 'elsewhere'}", "--multirun", "decoding.beam_size=1,2")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.count("elsewhere) is no folder") == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file() or path.name == "elsewhere"] == []
+
+
 def test_a_comparison_or_an_unknown_objective_is_no_sweep(command: Command, run: Path) -> None:
     outcome = command("evaluate", f"compare=[{run},{run}]", "-m", "seed=1,2", f"output={run / 'sweep'}")
     assert outcome.status == 1
