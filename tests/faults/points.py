@@ -23,7 +23,7 @@ from summarizer.checkpoint import files, saving
 from summarizer.commands import preparation
 from summarizer.data import encoding
 from summarizer.data.loader import BatchLoader
-from summarizer.decoding.generator import Generator
+from summarizer.decoding.model_search import ModelSearch
 from summarizer.evaluation.validation import Validator
 from summarizer.training import saving as training_saving
 from summarizer.training.metrics_log import MetricsLog
@@ -134,7 +134,7 @@ PARTS: tuple[tuple[Any, str, str | None], ...] = (
     (Updater, "_apply", None),
     (Validator, "__call__", "validating"),
     (Validator, "_rouge", None),
-    (Generator, "_search", None),
+    (ModelSearch, "__call__", None),
     (training_saving, "take_snapshot", None),
     (training_saving, "write_checkpoint", "saving"),
     (training_saving, "write_best", "saving"),
