@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -33,6 +34,7 @@ LAST_STEP = 10  # where patience ends the run
 TIMES = {  # what may differ between two equal runs
     "tokens_per_second", "data_wait_share", "tflops_per_second", "mfu", "peak_memory_gib",
 }  # fmt: skip
+PATIENCE_S = 120.0  # an attempt takes seconds: one that takes this long hangs
 UNFINISHED = (".tmp-*", ".replaced-*", ".writing-*", "*.new")
 KILLED = -signal.SIGKILL
 
@@ -75,11 +77,9 @@ class Run:
 
     def attempt(self, **order: Any) -> int:
         """The exit status of one more attempt; minus the number of the signal that ended it."""
-        process = self.start(**order)
-        process.join()
-        assert process.exitcode is not None
-        self.outcomes.append(process.exitcode)
-        return process.exitcode
+        (status,) = statuses([self.start(**order)])
+        self.outcomes.append(status)
+        return status
 
     def points(self) -> list[tuple[str, str]]:
         """(place, name) of the points that attempts have noted."""
@@ -136,6 +136,19 @@ class Run:
 
 
 MakeRun = Callable[..., Run]
+
+
+def statuses(processes: Sequence[ForkServerProcess]) -> list[int]:
+    """Their exit statuses, once all have ended. Those that wait for what never comes are killed, and fail the test."""
+    deadline = time.monotonic() + PATIENCE_S
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    found = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+        process.join()
+    assert None not in found, f"after {PATIENCE_S:.0f} s their exit statuses are {found}"
+    return [status for status in found if status is not None]
 
 
 def _differing(mine: dict[str, torch.Tensor], its: dict[str, torch.Tensor]) -> list[str]:

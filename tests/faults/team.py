@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from harness import Run
+from harness import Run, statuses
 
 from summarizer.runtime import Strategy
 
@@ -31,9 +31,7 @@ class Team:
             member.start(rank=rank, size=len(self.members), port=port, **_of_rank(orders, rank))
             for rank, member in enumerate(self.members)
         ]
-        for process in processes:
-            process.join()
-        return [process.exitcode or 0 for process in processes]
+        return statuses(processes)
 
     @property
     def output(self) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 from child import wait_for
-from harness import KILLED, MakeRun, Run
+from harness import KILLED, MakeRun, Run, statuses
 
 from summarizer.checkpoint import RunLock, load_latest
 
@@ -25,8 +25,7 @@ def test_a_second_run_in_the_folder_is_refused_and_the_first_goes_on(make_run: M
     assert f"is in use by process {process.pid} since " in error
     assert "Traceback" not in second.output
     may_go_on.touch()
-    process.join()
-    assert process.exitcode == 0, first.output
+    assert statuses([process]) == [0], first.output
     assert first.differences(whole) == []
 
 
@@ -49,9 +48,7 @@ def test_runs_that_start_together_without_a_name_share_the_cache_and_nothing_els
     work.mkdir()
     shared = replace(runs[0].config, run_dir=None)
     processes = [Run(shared, run.notes).start(folder=work) for run in runs]
-    for process, run in zip(processes, runs, strict=True):
-        process.join()
-        assert process.exitcode == 0, run.output
+    assert statuses(processes) == [0, 0, 0], [run.output for run in runs]
     folders = list((work / "outputs").iterdir())
     assert len(folders) == len(runs)
     for folder in folders:
