@@ -13,18 +13,19 @@ numbers of a model that is not spread.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeGuard, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from summarizer.parallel import noticing_loss
+
+if TYPE_CHECKING:  # importing them takes a second and a half, which most commands never need
+    from torch.distributed.tensor import DTensor
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -34,6 +35,9 @@ def shard(model: nn.Module, layers: Iterable[nn.Module], device: torch.device) -
 
     :param layers: the parts of it that are brought together one at a time.
     """
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
     assert dist.group.WORLD is not None, "there is nobody to share the weights with"
     mesh = DeviceMesh.from_group(dist.group.WORLD, device.type)
     for module in (*layers, model):
@@ -45,12 +49,17 @@ def shard(model: nn.Module, layers: Iterable[nn.Module], device: torch.device) -
 
 
 def is_sharded(model: nn.Module) -> bool:
-    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+    return any(map(_is_part, model.parameters()))
+
+
+def _is_part(tensor: Tensor) -> TypeGuard[DTensor]:
+    loaded = sys.modules.get("torch.distributed.tensor")  # where nobody has imported it, there is none
+    return loaded is not None and isinstance(tensor, loaded.DTensor)
 
 
 def whole(tensor: Tensor) -> Tensor:
     """All of a tensor, of which this process may hold a part: all of them must ask."""
-    if not isinstance(tensor, DTensor):
+    if not _is_part(tensor):
         return tensor
     with noticing_loss():
         return tensor.full_tensor()
@@ -58,7 +67,10 @@ def whole(tensor: Tensor) -> Tensor:
 
 def fill(target: Tensor, values: Tensor) -> None:
     """Copy ``values`` into ``target``, or what of them belongs there."""
-    if isinstance(target, DTensor):  # each process takes its own rows of what all of them have
+    if _is_part(target):
+        from torch.distributed.tensor import distribute_tensor
+
+        # Each process takes its own rows of what all of them have.
         values = distribute_tensor(values, target.device_mesh, target.placements, src_data_rank=None)
     target.copy_(values)
 
