@@ -5,6 +5,8 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_DIR ?= outputs/sample
+# Files of tests side by side, one to a core; more than four would take more memory than a laptop has.
+PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # With more OpenMP threads than free cores, spinning while waiting costs far more than sleeping.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -23,10 +25,10 @@ train: $(VENV)/installed
 	$(BIN)/python scripts/evaluate.py run=$(RUN_DIR)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not network and not gpu"
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not network and not gpu"
 
 test-fast: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not network and not gpu and not slow"
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not network and not gpu and not slow"
 
 check: format lint types test
 
