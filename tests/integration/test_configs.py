@@ -15,7 +15,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from summarizer.config import SCHEMAS, TrainConfig, from_yaml, register_schemas, to_object, to_yaml
+from summarizer.config import SCHEMAS, TrainConfig, from_yaml, register_schemas, to_object, to_yaml, with_overrides
+from summarizer.decoding.config import DecodingConfig, LengthNormalization, NgramUnit
 from summarizer.errors import UserError
 from summarizer.model.transformer import Transformer
 
@@ -105,6 +106,34 @@ def test_an_option_chosen_on_the_command_line_wins_over_the_experiment(group: st
 def _number(value: object) -> object:
     """YAML 1.1 reads 1e-3 as text."""
     return float(value) if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?e-?\d+", value) else value
+
+
+@pytest.mark.parametrize("option", options("decoding"))
+def test_another_way_of_decoding_leaves_lengths_and_rules_as_in_the_run(option: str) -> None:
+    """Or evaluate.py decoding=greedy would show the difference of more than the search."""
+    shared = {
+        "length_normalization": LengthNormalization.wu, "length_penalty": 0.5, "early_stop": True, "patience": 2.0,
+        "min_tokens": 9, "max_tokens": 77, "no_repeat_ngram_size": 6, "block_ngrams_of": NgramUnit.words,
+        "repetition_penalty": 1.1, "coverage_penalty": 0.5, "seed": 3, "max_batch_tokens": 1000,
+    }  # fmt: skip
+    run = DecodingConfig(beam_size=6, beam_groups=3, **shared)
+    found = with_overrides(run, composed("evaluate", f"decoding={option}").decoding)
+    assert {name: getattr(found, name) for name in shared} == shared
+
+
+def test_the_defaults_in_the_comment_of_the_beam_are_true() -> None:
+    text = (CONFIGS / "decoding" / "beam.yaml").read_text()
+    said = dict(re.findall(r"decoding\.(\w+)=([\w.]+)", text))
+    assert len(said) == 11
+    assert {"decoding." + name for name in said} <= settings_of(TrainConfig)
+    plain = DecodingConfig()
+    assert said == {name: str(getattr(_value(plain, name), "value", _value(plain, name))) for name in said}
+
+
+def _value(config: DecodingConfig, name: str) -> Any:
+    """As YAML writes it."""
+    value = getattr(config, name)
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 @pytest.mark.parametrize("size", options("model"))
