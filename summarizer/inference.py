@@ -72,12 +72,14 @@ class Summarizer:
         checkpoint: str = "best",
         decoding: DecodingOverrides | None = None,
         runtime: RuntimeConfig | None = None,
+        language: str | None = None,
         local_rank: int = 0,
     ) -> Summarizer:
         """Load a training run's folder; it needs nothing else and runs no code from it.
 
         :param checkpoint: ``best``, ``last`` or the number of a step.
         :param decoding: settings that differ from the run's own.
+        :param language: of the texts: minimum Bayes risk decoding compares samples by its words. By default the run's.
         :param local_rank: which process of this machine this is, of those that share work: each has a GPU of its own.
         :raises UserError: the folder is not a run, or a part of it is missing or damaged.
         """
@@ -102,7 +104,7 @@ class Summarizer:
             max_source_tokens=config.data.max_source_tokens,
             device=chosen.device,
             autocast=autocast,
-            utility=rouge_utility,
+            utility=rouge_utility(language or config.validation.language),
             static=chosen.cuda_graphs,
         )
         return cls(model, tokenizer, generator, config=config, step=weights.step, runtime=chosen)

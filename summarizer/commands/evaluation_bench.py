@@ -56,9 +56,16 @@ class Bench:
 
     def summarizer(self, config: EvaluateConfig, run: str, local_rank: int = 0) -> Summarizer:
         """The run's model, decoding as ``config`` wants it."""
-        made_of = (run, config.checkpoint, repr(config.runtime), fingerprint(Path(run), config.checkpoint))
+        made_of = (
+            run, config.checkpoint, config.language, repr(config.runtime), fingerprint(Path(run), config.checkpoint)
+        )  # fmt: skip
         load = partial(
-            Summarizer.from_run, run, checkpoint=config.checkpoint, runtime=config.runtime, local_rank=local_rank
+            Summarizer.from_run,
+            run,
+            checkpoint=config.checkpoint,
+            runtime=config.runtime,
+            language=config.language,
+            local_rank=local_rank,
         )
         summarizer = self._summarizer.get(made_of, load).with_decoding(config.decoding)
         if self._remembers:

@@ -208,7 +208,7 @@ def _validator(
             max_source_tokens=config.data.max_source_tokens,
             device=runtime.device,
             autocast=runtime.autocast,
-            utility=rouge_utility,
+            utility=rouge_utility(config.validation.language),
             static=runtime.cuda_graphs,
         ),
         tokenizer=data.tokenizer,

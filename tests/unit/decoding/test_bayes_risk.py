@@ -55,6 +55,15 @@ def test_many_samples_choose_what_the_whole_distribution_chooses() -> None:
 
 
 def test_rouge_is_a_utility_between_nothing_and_all() -> None:
-    same, part, none = rouge_utility(["a cat sat", "a cat ran", "dogs"], ["a cat sat"] * 3)
+    same, part, none = rouge_utility()(["a cat sat", "a cat ran", "dogs"], ["a cat sat"] * 3)
     assert (same, none) == (1.0, 0.0)
     assert 0.3 < part < 0.7
+
+
+def test_samples_are_compared_by_the_words_of_their_language() -> None:
+    """By English words no text in Cyrillic is like another, and the first sample would win whatever it says."""
+    texts = ["дождь шёл", "кошка спит дома", "кошка спит"]
+    (worst, *others) = (Hypothesis([number], -1.0, -1.0, True) for number in range(3))
+    found = by_expected_utility([worst, *others], lambda ids: texts[ids[0]], rouge_utility("ru"))
+    assert found[-1].ids == worst.ids
+    assert found[0].score > found[-1].score

@@ -61,7 +61,7 @@ def make(model: Transformer, tokenizer: Tokenizer) -> Make:
             max_source_tokens=MAX_SOURCE_TOKENS,
             device=torch.device("cpu"),
             autocast=autocast,
-            utility=rouge_utility,
+            utility=rouge_utility(),
         )
 
     return make

@@ -55,7 +55,7 @@ def make(model: Transformer, tokenizer: Tokenizer) -> Make:
             DecodingConfig(**{"beam_size": 2, "max_tokens": 10, **settings}),  # type: ignore[arg-type]
             max_source_tokens=size + 1,
             device=torch.device("cpu"),
-            utility=rouge_utility,
+            utility=rouge_utility(),
         )
 
     return make
