@@ -6,29 +6,31 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from summarizer.checkpoint import require_run_folder, write_text_atomically
+from summarizer.checkpoint import write_text_atomically
 from summarizer.commands.evaluation_bench import Bench
 from summarizer.commands.hints import script_command, tensorboard_command
 from summarizer.commands.jobs import Result
-from summarizer.config import EvaluateConfig, from_yaml
+from summarizer.commands.prediction_files import language_of, predictions_file, read_cases
+from summarizer.config import EvaluateConfig
+from summarizer.decoding.config import DecodingConfig
 from summarizer.decoding.generator import Summary
 from summarizer.decoding.reading import LongDocument
 from summarizer.decoding.share_read import loss_of, told_reading
+from summarizer.demo.form import in_use
 from summarizer.errors import UserError
 from summarizer.evaluation.board import write_board
-from summarizer.evaluation.cases import Case, cases_of, in_order_of, read_predictions, read_references
+from summarizer.evaluation.cases import Case
 from summarizer.evaluation.compare import compare
 from summarizer.evaluation.evaluator import METRICS_FILE, PREDICTIONS_FILE, Evaluation
 from summarizer.evaluation.evaluator import evaluate as score
 from summarizer.evaluation.report_page import REPORT_FILE, Subject, report_page
 from summarizer.evaluation.rouge import ROUGE_TITLES
 from summarizer.evaluation.tables import comparison_table, evaluation_table, side_by_side
-from summarizer.evaluation.words import ENGLISH
-from summarizer.inference import CONFIG_FILE, Summarizer
+from summarizer.inference import Summarizer
 from summarizer.parallel import PeerLostError, Processes, joined
 from summarizer.runtime import configure_logging
 
@@ -112,12 +114,11 @@ def _score_run(
         summaries.extend(generate(documents))
         return [summary.text for summary in summaries]
 
-    evaluation = _scored(config, summarize, cases, bench).with_reading(
+    evaluation = _scored(config, summarize, cases, bench, language_of(config)).with_reading(
         config.long_document.value, [summary.share_read for summary in summaries]
     )
     if memory is not None:  # what is told is the time that it would take alone
         evaluation = replace(evaluation, seconds=evaluation.seconds + memory.saved_seconds - saved_before)
-    search = summarizer.generator.config
     reading = told_reading(summaries)
     subject = Subject(
         title=f"{Path(run).name}, {config.split} split",
@@ -125,7 +126,7 @@ def _score_run(
             "run": run,
             "checkpoint": f"step {summarizer.step:,}",
             "data": summarizer.config.data.name,
-            "decoding": ", ".join(f"{key} {getattr(value, 'value', value)}" for key, value in asdict(search).items()),
+            "decoding": _described(summarizer.generator.config),
             "long documents": f"{config.long_document.value}: {reading}",
         },
         data_name=summarizer.config.data.name if config.data_path is None else None,
@@ -144,12 +145,19 @@ def _score_run(
     return _result(config, evaluation, sum(len(summary.target) for summary in summaries))
 
 
+def _described(search: DecodingConfig) -> str:
+    """The settings that decide something, as YAML writes them."""
+    return ", ".join(
+        f"{name} {str(value).lower() if isinstance(value, bool) else value}" for name, value in in_use(search).items()
+    )
+
+
 def _score_file(config: EvaluateConfig, file: Path, bench: Bench, is_brief: bool) -> Result:
-    cases, predictions = _read_predictions(config, file, bench)
+    cases, predictions = read_cases(config, file, bench)
     output = _output_folder(config, file.with_name(f"{file.name.split('.')[0]}_evaluation"))
     logger.info("%s: %s predictions", file, f"{len(cases):,}")
     subject = Subject(title=str(file.name), facts={"predictions": str(file)})
-    evaluation = _scored(config, lambda documents: predictions, cases, bench)
+    evaluation = _scored(config, lambda documents: predictions, cases, bench, language_of(config, [file]))
     _report(config, evaluation, subject, output, is_brief)
     return _result(config, evaluation, None)
 
@@ -175,9 +183,9 @@ def _result(config: EvaluateConfig, evaluation: Evaluation, tokens: int | None) 
 
 
 def _compare(config: EvaluateConfig) -> None:
-    files = [_predictions_file(Path(name), config.split) for name in config.compare]
-    cases, first = _read_predictions(config, files[0], Bench())
-    others, predictions = _read_predictions(config, files[1], Bench())
+    files = [predictions_file(Path(name), config.split) for name in config.compare]
+    cases, first = read_cases(config, files[0], Bench())
+    others, predictions = read_cases(config, files[1], Bench())
     by_id = {case.id: (case.references, prediction) for case, prediction in zip(others, predictions, strict=True)}
     if len(cases) != len(others):
         raise UserError(
@@ -198,7 +206,7 @@ def _compare(config: EvaluateConfig) -> None:
         seed=config.seed,
         resamples=config.resamples,
         processes=_processes(config),
-        language=_language(config, *config.compare),
+        language=language_of(config, files),
     )
     print(f"first:  {config.compare[0]}\nsecond: {config.compare[1]}\n")
     print(comparison_table(comparison))
@@ -210,9 +218,12 @@ def _compare(config: EvaluateConfig) -> None:
 
 
 def _scored(
-    config: EvaluateConfig, summarize: Callable[[Sequence[str]], list[str]], cases: list[Case], bench: Bench
+    config: EvaluateConfig,
+    summarize: Callable[[Sequence[str]], list[str]],
+    cases: list[Case],
+    bench: Bench,
+    language: str,
 ) -> Evaluation:
-    language = _language(config)
     return score(
         summarize, cases,
         seed=config.seed, resamples=config.resamples, processes=_processes(config), language=language,
@@ -245,49 +256,11 @@ def _write_board(run_dir: Path, evaluation: Evaluation, config: EvaluateConfig, 
         logger.warning("TensorBoard's files are not written: %s", error)
 
 
-def _read_predictions(config: EvaluateConfig, file: Path, bench: Bench) -> tuple[list[Case], list[str]]:
-    """Predictions, and the cases they are of: from the named file, from the run's split, or from beside them."""
-    lines = read_predictions(file, may_be_empty=config.empty_predictions or bool(config.compare))
-    if config.limit and config.run is None:
-        lines = lines[: config.limit]
-    if config.references is not None:
-        cases = cases_of(read_references(Path(config.references)))
-        return cases, in_order_of(cases, lines, f"references ({config.references})")
-    if config.run is not None and not config.compare:
-        data = from_yaml(require_run_folder(Path(config.run)) / CONFIG_FILE).data
-        cases = bench.cases(config, data)
-        return cases, in_order_of(cases, lines, f"the {config.split} split of {config.run}")
-    return cases_of(lines), [line.text or "" for line in lines]
-
-
-def _predictions_file(path: Path, split: str) -> Path:
-    """What to compare ``path`` by: itself if it is a file, else what an evaluation left in it."""
-    if path.is_file():
-        return path
-    for candidate in (path / PREDICTIONS_FILE, path / "evaluation" / split / PREDICTIONS_FILE):
-        if candidate.is_file():
-            return candidate
-    if (path / CONFIG_FILE).is_file():
-        command = script_command("evaluate", f"run={path}", f"split={split}")
-        raise UserError(f"compare ({path}) holds no predictions of the {split} split yet: first {command}")
-    raise UserError(f"compare ({path}) is no run folder, evaluation folder or file of predictions: check the path")
-
-
 def _output_folder(config: EvaluateConfig, default: Path) -> Path:
     output = Path(config.output) if config.output else default
     if output.exists() and not output.is_dir():
         raise UserError(f"output ({output}) is a file and must be a folder: choose another")
     return output
-
-
-def _language(config: EvaluateConfig, *runs: str) -> str:
-    """The one that was given, or else that of the run; English where there is none."""
-    if config.language is not None:
-        return config.language
-    for run in (config.run, *runs):
-        if run is not None and (Path(run) / CONFIG_FILE).is_file():
-            return from_yaml(Path(run) / CONFIG_FILE).validation.language
-    return ENGLISH
 
 
 def _processes(config: EvaluateConfig) -> int:

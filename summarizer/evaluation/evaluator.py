@@ -63,6 +63,7 @@ class Evaluation:
     reference_traits: Traits  # the same of the first reference of each case
     records: list[Record]  # in the order of the cases
     baseline_sentences: int
+    language: str  # by whose words
     protocol: str
     seconds: float  # spent in the summarize function
     lead_scores: list[PairScores]  # of each case; empty without lead
@@ -86,7 +87,7 @@ class Evaluation:
         and the bounds ``f1_low`` and ``f1_high`` of its 95% interval; ``lead3``, ``random3``, ``oracle3`` (named
         by their number of sentences) with the same four for the baselines; ``difference`` with ``f1``, ``f1_low``,
         ``f1_high`` and ``p`` of model minus lead; ``traits`` and ``reference_traits``, see :data:`TRAITS`;
-        ``examples``, ``seconds`` spent summarizing, and ``protocol``. Where a model read the documents,
+        ``examples``, ``seconds`` spent summarizing, ``language`` and ``protocol``. Where a model read the documents,
         ``long_document`` and ``documents_cut``, the number of those that it did not read to their end.
         """
         return {
@@ -101,6 +102,7 @@ class Evaluation:
             "reference_traits": self.reference_traits,
             "examples": len(self.records),
             "seconds": self.seconds,
+            "language": self.language,
             "protocol": self.protocol,
         }
 
@@ -185,6 +187,7 @@ def evaluate(
         reference_traits=_means(baselines.reference_traits),
         records=[Record(*parts) for parts in zip(cases, predictions, scores, traits, strict=True)],
         baseline_sentences=baseline_sentences,
+        language=language,
         protocol=rouge.protocol(
             seed=seed,
             resamples=resamples,
