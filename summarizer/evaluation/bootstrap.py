@@ -79,12 +79,14 @@ def mean_differences(differences: Matrix, *, seed: int, resamples: int) -> list[
     """One for each column of ``differences`` (examples, columns).
 
     p is twice the share of resamples whose mean lies on the other side of 0, the observed one counted among them:
-    so it is never 0, and 1000 resamples cannot tell less than 0.002.
+    so it is never 0, and 1000 resamples cannot tell less than 0.002. Nor can few examples: that all of n lie on one
+    side happens by chance 2^(1 - n) of the times.
     """
     means = _resampled_means(differences, seed=seed, resamples=resamples)
     lows, highs = np.percentile(means, [2.5, 97.5], axis=0)
     other_side = np.minimum((means <= 0).sum(axis=0), (means >= 0).sum(axis=0))
-    ps = np.minimum(1.0, 2 * (other_side + 1) / (resamples + 1))
+    least = 2.0 ** (1 - len(differences))
+    ps = np.clip(2 * (other_side + 1) / (resamples + 1), min(least, 1.0), 1.0)
     return [Difference(*map(float, column)) for column in zip(differences.mean(axis=0), lows, highs, ps, strict=True)]
 
 

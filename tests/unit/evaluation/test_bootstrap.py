@@ -92,3 +92,10 @@ def test_a_real_difference_is_found() -> None:
     columns = np.random.default_rng(1).normal(0.05, 0.1, size=(60, 200))
     p = np.array([difference.p for difference in mean_differences(columns, seed=0, resamples=400)])
     assert (p < 0.05).mean() > 0.9
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+def test_few_examples_cannot_tell_more_than_their_signs_do(count: int) -> None:
+    """That all of them favour one of two equal systems happens in 2 of 2^n cases."""
+    (difference,) = mean_differences(np.full((count, 1), 0.1), seed=0, resamples=1000)
+    assert difference.p == pytest.approx(2 / 2**count)

@@ -41,6 +41,9 @@ def test_the_table_and_the_data_tell_the_same() -> None:
     assert "< 0.01" in table
     assert data["examples"] == 40
     assert "200 resamples" in data["protocol"]
+    assert "narrower" not in table
+    few = comparison_table(compare(CASES[:29], GOOD[:29], WORSE[:29], resamples=200))
+    assert "fewer than 30 examples: intervals are narrower than they should be" in few
 
 
 def test_p_values_are_told_as_far_as_the_resamples_carry() -> None:
