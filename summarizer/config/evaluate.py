@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import Enum
 
 from summarizer.config.decoding import DecodingOverrides
 from summarizer.config.parts import validate_parts
@@ -99,6 +100,20 @@ class EvaluateConfig:
         if self.samples < 0:
             raise UserError(f"samples ({self.samples}) must be at least 0")
 
+    def _refuse_what_writes(self) -> None:
+        """Settings of a model, where none is asked, would be ignored."""
+        given = {f"decoding.{each.name}": getattr(self.decoding, each.name) for each in fields(self.decoding)}
+        given["checkpoint"] = None if self.checkpoint == "best" else self.checkpoint
+        given["long_document"] = None if self.long_document is LongDocument.truncate else self.long_document
+        for name, value in given.items():
+            if value is not None:
+                shown = value.value if isinstance(value, Enum) else value
+                does = "reads" if name == "long_document" else "writes"
+                raise UserError(
+                    f"{name} ({shown}) is how a run {does}, and here texts that were written before are scored: "
+                    "leave it out"
+                )
+
     def _validate_choice(self) -> None:
         if self.compare:
             for name in ("run", "predictions"):
@@ -112,10 +127,7 @@ class EvaluateConfig:
             raise UserError(
                 "run is missing: add run=<folder>, predictions=<file> or compare=[<one>,<other>] to the command"
             )
-        if self.long_document is not LongDocument.truncate and (self.predictions is not None or self.compare):
-            raise UserError(
-                f"long_document ({self.long_document.value}) is how a run reads, and here texts that were written "
-                "before are scored: leave it out"
-            )
+        if self.predictions is not None or self.compare:
+            self._refuse_what_writes()
         if self.references is not None and self.predictions is None and not self.compare:
             raise UserError(f"references ({self.references}) belong to predictions: add predictions=<file>")

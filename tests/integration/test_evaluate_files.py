@@ -114,6 +114,9 @@ def test_two_evaluations_of_runs_are_compared(command: Command, tmp_path: Path, 
         (["compare=[{good},{absent}]"], "is no run folder, evaluation folder or file of predictions"),
         (["compare=[{good},{good}]", "predictions={good}"], "are both given: leave one out"),
         (["run=somewhere", "references={good}"], "belong to predictions"),
+        (["predictions={good}", "decoding.beam_size=2"], "decoding.beam_size (2) is how a run writes"),
+        (["compare=[{good},{good}]", "decoding=greedy"], "decoding.method (beam) is how a run writes"),
+        (["predictions={good}", "checkpoint=last"], "checkpoint (last) is how a run writes"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(
@@ -142,7 +145,7 @@ def test_empty_predictions_score_zero_if_they_may(command: Command, tmp_path: Pa
 
 
 def test_the_language_is_that_of_the_run_unless_another_is_given(
-    command: Command, tmp_path: Path, smoke: TrainedRun
+    command: Command, tmp_path: Path, smoke: TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(smoke.folder, run)
@@ -153,3 +156,10 @@ def test_the_language_is_that_of_the_run_unless_another_is_given(
         outcome = command("evaluate", f"predictions={mine}", f"run={run}", "limit=1", "resamples=5", *arguments)
         assert outcome.status == 0, outcome.err
         assert words in json.loads((tmp_path / "mine_evaluation" / "metrics.json").read_text())["protocol"]
+    searched_by: list[str] = []
+    monkeypatch.setattr("summarizer.inference.rouge_utility", searched_by.append)
+    quick = [f"output={tmp_path / 'out'}", "tensorboard=false", "limit=1", "resamples=5", "decoding=greedy"]
+    for arguments in ([], ["language=vi"]):
+        outcome = command("evaluate", f"run={smoke.folder}", *quick, *arguments)
+        assert outcome.status == 0, outcome.err
+    assert searched_by == ["en", "vi"], "minimum Bayes risk decoding compares samples by the words of the texts"
