@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, get_type_hints
@@ -64,6 +65,25 @@ _WORDS: dict[Enum, str] = {
     LongDocument.lead: "read the whole sentences that fit",
     LongDocument.split: "read everything, in parts",
 }
+
+
+def in_use(config: DecodingConfig) -> dict[str, Any]:
+    """The settings that decide something, the others being what they may: plain values by name, the method first."""
+    values = {name: getattr(config, name) for name in FIELDS}
+    return {
+        name: value.name if isinstance(value, Enum) else value
+        for name, value in values.items()
+        if config.method in FIELDS[name].methods and not _is_idle(FIELDS[name], values)
+    }
+
+
+def _is_idle(field: Field, values: Mapping[str, Any]) -> bool:
+    """Whether it changes nothing, for the value of another setting."""
+    if field.unless is None:
+        return False
+    name, useless = field.unless
+    value = values[name]
+    return bool((value.name if isinstance(value, Enum) else value) == useless)
 
 
 def fields_as_json() -> list[dict[str, Any]]:

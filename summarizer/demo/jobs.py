@@ -93,7 +93,9 @@ class JobQueue:
                 raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the program behind this page is ending")
             if len(self._waiting) >= self._most_waiting:
                 raise Refusal(
-                    HTTPStatus.TOO_MANY_REQUESTS, f"{self._most_waiting} texts are waiting already: try again later"
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                    f"{self._most_waiting} {'text is' if self._most_waiting == 1 else 'texts are'} waiting already: "
+                    "try again later",
                 )
             self._waiting.append(job)
             job.tell("waiting", before=len(self._waiting) - (self._running is None))

@@ -21,7 +21,7 @@ async function start() {
   element("results").replaceChildren(...results.map((result) => result.element));
   element("main").classList.toggle("comparing", results.length > 1);
   element("runs").textContent = about.runs.map((run) => `${run.name}: ${(run.parameters / 1e6).toFixed(1)} M parameters, `
-    + `update ${count(run.step)}, reads ${count(run.reads)} tokens${run.pointer ? ", has a pointer" : ""}`).join(" · ");
+    + `update ${count(run.step)}, reads ${count(run.reads)} tokens${run.pointer ? ", has a pointer" : ""}`).join("\n");
   if (!about.runs.some((run) => run.pointer)) element("view").closest("label").hidden = true;
   if (!text.value) text.value = about.text;
   tellLength();

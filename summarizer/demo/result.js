@@ -151,7 +151,7 @@ class Result {
       span.setAttribute("aria-selected", "false");
       if (novel[t]) span.classList.add("novel");
       const share = copied ? copied[t] : novel[t] || !/[\p{L}\p{N}]/u.test(bare) ? 0 : 1;
-      if (share >= 0.05) {
+      if (share >= (novel[t] ? 0.5 : 0.05)) { // of a new word no more than its full stop may be copied
         span.classList.add("mark");
         span.style.setProperty("--strength", percent(share));
       }

@@ -72,6 +72,15 @@ def scale(interval: Interval, others: Sequence[tuple[str, float]], greatest: flo
     )
 
 
+def sign(number: int) -> str:
+    """For a legend: the mark of the mean on a :func:`scale` (-1), or of one of the others (from 0 on)."""
+    if number < 0:
+        shape = '<line class="interval" x1="2" x2="22" y1="8" y2="8"/><circle class="mean" cx="12" cy="8" r="4"/>'
+    else:
+        shape = f'<line class="other other{number}" x1="12" x2="12" y1="1" y2="15"/>'
+    return f'<svg class="sign" viewBox="0 0 24 16" aria-hidden="true">{shape}</svg>'
+
+
 def _counts(values: Sequence[float], edges: Sequence[float]) -> list[int]:
     """How many values lie between each two edges; those beyond the last fall into the last bin."""
     within = np.clip(values, edges[0], edges[-1])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from summarizer.evaluation.bootstrap import Interval
-from summarizer.evaluation.charts import Series, histogram, scale
+from summarizer.evaluation.charts import Series, histogram, scale, sign
 from summarizer.evaluation.evaluator import Evaluation, Record
 from summarizer.evaluation.marked_text import mark_pair
 from summarizer.evaluation.published import PUBLISHED
@@ -56,6 +56,7 @@ def report_page(evaluation: Evaluation, subject: Subject, *, examples: int = 200
         "<!-- title -->": html.escape(subject.title),
         "<!-- facts -->": _facts(evaluation, subject),
         "<!-- scores -->": _score_table(evaluation),
+        "<!-- signs -->": _signs(evaluation),
         "<!-- published -->": _published_table(subject.data_name),
         "<!-- traits -->": _trait_table(evaluation),
         "<!-- histograms -->": _histograms(evaluation),
@@ -126,6 +127,12 @@ def _score_table(evaluation: Evaluation) -> str:
             ]
         rows.append([f"<span>{title}</span>{scale(measure.f1, beside, greatest)}", *cells])
     return _table(header, rows)
+
+
+def _signs(evaluation: Evaluation) -> str:
+    """What dots, bands and lines stand for."""
+    labels = ["F1 and its 95% interval", *map(baseline_title, evaluation.baselines)]
+    return "".join(f"<span>{sign(number)}{html.escape(label)}</span>" for number, label in enumerate(labels, start=-1))
 
 
 def _published_table(data_name: str | None) -> str:

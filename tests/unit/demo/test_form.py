@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from summarizer.config import with_overrides
-from summarizer.decoding.config import DecodingConfig, DecodingMethod
-from summarizer.demo.form import FIELDS, HIDDEN, fields_as_json
+from summarizer.decoding.config import DecodingConfig, DecodingMethod, LengthNormalization
+from summarizer.demo.form import FIELDS, HIDDEN, fields_as_json, in_use
 from summarizer.demo.requests import parse
 
 BY_NAME = {field["name"]: field for field in fields_as_json()}
@@ -61,3 +61,15 @@ def test_every_method_has_its_fields_and_words() -> None:
     for method in DecodingMethod:
         others = [field for field in FIELDS.values() if method in field.methods != tuple(DecodingMethod)]
         assert others, f"{method} has nothing of its own to choose"
+
+
+def test_settings_that_decide_nothing_are_not_in_use() -> None:
+    beam = in_use(DecodingConfig())
+    assert next(iter(beam.items())) == ("method", "beam")
+    assert {"beam_size", "length_penalty", "early_stop"} < set(beam)
+    assert not {"top_p", "num_samples", "seed", "patience", "diversity_penalty"} & set(beam)
+    assert "patience" in in_use(DecodingConfig(early_stop=True))
+    assert "block_ngrams_of" not in in_use(DecodingConfig(no_repeat_ngram_size=0))
+    sample = in_use(DecodingConfig(method=DecodingMethod.sample, length_normalization=LengthNormalization.none))
+    assert {"top_p", "seed"} < set(sample)
+    assert not {"beam_size", "early_stop", "length_penalty"} & set(sample)
