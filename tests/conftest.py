@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,12 @@ from summarizer.model.transformer import Transformer
 torch.set_num_threads(1)  # results are bit-equal for a fixed number only, and tiny tensors gain nothing from more
 settings.register_profile("summarizer", deadline=None)  # a busy machine is no failure
 settings.load_profile("summarizer")
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: the garbage collector need not look through modules and tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
@@ -35,8 +36,9 @@ SCHEMAS = {
 }
 
 
+@cache
 def register_schemas() -> None:
-    """Let configs/<command>.yaml name its schema in its defaults list, and the resolvers of a sweep."""
+    """Let configs/<command>.yaml name its schema in its defaults list, and the resolvers of a sweep; once is enough."""
     register_resolvers()
     for command, schema in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{command}_schema", node=schema)

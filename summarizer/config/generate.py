@@ -45,7 +45,7 @@ class GenerateConfig:
     sentences, split all of its parts, and then their summaries."""
 
     prefix: str = ""
-    """What every summary begins with: whole words."""
+    """What every summary begins with: whole words, of which the last may go on."""
 
     attention: str | None = None
     """File that shows where the model looked: .html for a page to explore, .png for one picture."""

@@ -74,6 +74,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the scripts set it: put it back afterwards
+    # Hydra composes every config twice: first to see whether hydra.mode is set, which nobody here does.
+    monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda self, config_name, overrides: None)
 
     def run(script: str, *arguments: str, stdin: bytes = b"") -> Outcome:
         path = str(REPOSITORY / "scripts" / f"{script}.py")
