@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from demo_page import TEXT, finished, lit, problem, summarize, words
 from fake_engine import FakeEngine
 from webdriver import Browser
@@ -145,15 +144,15 @@ def test_a_closed_tab_ends_its_summary(browser: Browser, open_page: Open, engine
     assert engine.finished == []
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
-def test_nothing_is_wider_than_the_screen(browser: Browser, open_page: Open, width: int) -> None:
+def test_nothing_is_wider_than_the_screen(browser: Browser, open_page: Open) -> None:
     open_page(FakeEngine("a" * 60), FakeEngine("second run"))
-    browser.resize(width, 800)
     browser.find("#decoding summary").click()
     summarize(browser, "x" * 200 + " " + TEXT)
-    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
-    browser.find("#edit").click()
-    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    for button in ("#edit", "#read"):
+        for width in (320, 390, 768, 1280, 1920):
+            browser.resize(width, 800)
+            assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), (button, width)
+        browser.find(button).click()
 
 
 def test_dark_colours_are_used_where_they_are_wanted(browser: Browser, open_page: Open, engine: FakeEngine) -> None:

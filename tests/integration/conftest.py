@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from summarizer.errors import EXIT_USER_ERROR
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -32,6 +34,16 @@ class Outcome:
     def errors(self) -> list[str]:
         """The lines that tell the user what is wrong."""
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+    def assert_refused(self, *words: str) -> None:
+        """Status 2, one line, the last one, in which all of ``words`` stand; and no summary or table before it."""
+        assert self.status == EXIT_USER_ERROR, self
+        assert len(self.errors) == 1, self.err
+        assert self.err.splitlines()[-1] == self.errors[0]
+        assert "Traceback" not in self.err
+        assert self.out == ""
+        for word in words:
+            assert word in self.errors[0]
 
 
 Command = Callable[..., Outcome]
