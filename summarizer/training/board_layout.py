@@ -19,6 +19,9 @@ def _band(tag: str) -> list[str | list[str]]:
     return ["Margin", [tag, f"{tag}_low", f"{tag}_high"]]
 
 
+# A chart's title has room for about 48 characters; a longer one pushes its chart out of line with its neighbours.
+
+
 def layout(splits: Sequence[str] = ("test", "validation")) -> Layout:
     """:param splits: whose evaluations have charts. The lines of lead-3 are those of the run lead3."""
     return {
@@ -31,15 +34,15 @@ def layout(splits: Sequence[str] = ("test", "validation")) -> Layout:
             "learning rate": _lines("train/learning_rate"),
             "gradient norm": _lines("train/gradient_norm", "train/gradient_norm_max"),
             "real tokens per second": _lines("train/tokens_per_second"),
-            "share of what the machine's matrix products reach (MFU)": _lines("train/mfu"),
-            "trillion floating-point operations per second, for real tokens": _lines("train/tflops_per_second"),
+            "share of the machine that is used (MFU)": _lines("train/mfu"),
+            "TFLOP/s, those for padding left out": _lines("train/tflops_per_second"),
             "most memory held so far, in GiB": _lines("train/peak_memory_gib"),
             "real tokens among positions; the rest is padding": _lines("train/real_token_share"),
-            "share of the time that went by waiting for data": _lines("train/data_wait_share"),
+            "share of the time spent waiting for data": _lines("train/data_wait_share"),
             "skipped updates": _lines("train/skipped_updates"),
         },
         "What does the pointer do?": {
-            "probability of generating (p_gen) and of having copied": _lines(
+            "p_gen, and probability of having copied": _lines(
                 "train/p_gen", "validation/p_gen", "train/copy_rate", "validation/copy_rate"
             ),
             "coverage loss": _lines("train/coverage", "validation/coverage"),

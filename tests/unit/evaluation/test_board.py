@@ -75,5 +75,6 @@ def test_the_layout_shows_what_is_written(tmp_path: Path, evaluation: Evaluation
         ]
     ]
     assert len(patterns) > 20
+    assert max(len(chart.title) for category in layout.category for chart in category.chart) <= 48, "it takes two lines"
     for pattern in patterns:
         assert any(re.match(pattern, tag) for tag in written), f"no curve fits {pattern}"
