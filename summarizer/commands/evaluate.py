@@ -227,7 +227,8 @@ def _scored(
     return score(
         summarize, cases,
         seed=config.seed, resamples=config.resamples, processes=_processes(config), language=language,
-        reuse=bench.baselines(cases, config.seed, language),
+        baseline_sentences=config.baseline_sentences,
+        reuse=bench.baselines(cases, config.seed, config.baseline_sentences, language),
     )  # fmt: skip
 
 

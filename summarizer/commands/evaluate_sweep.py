@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from summarizer.errors import UserError
 from summarizer.evaluation.bootstrap import Difference, f1_difference
 from summarizer.evaluation.evaluator import METRICS_FILE, PREDICTIONS_FILE
 from summarizer.evaluation.rouge import ROUGE_TITLES, PairScores, Score
-from summarizer.evaluation.tables import described_p
+from summarizer.evaluation.tables import baseline_title, described_p
 from summarizer.inference import CONFIG_FILE
 from summarizer.tables import markdown_table
 
@@ -35,7 +36,7 @@ class _Scored:
 
 
 def evaluation_table(folder: Path, jobs: Sequence[Job]) -> SweepTable:
-    """Best first, with lead-3 beside; how much worse each is than the best, and how sure that is."""
+    """Best first, with lead beside; how much worse each is than the best, and how sure that is."""
     ordered = best_first(jobs)
     done = [job for job in ordered if job.record.status is Status.finished and job.record.result is not None]
     best = done[0] if done else None
@@ -77,16 +78,17 @@ def _row(job: Job, objective: str, difference: Difference | None, is_best: bool)
 
 
 def _baseline_rows(jobs: Sequence[Job]) -> list[list[str]]:
-    """Lead-3, once for each different set of examples."""
+    """Lead, once for each different set of examples and number of sentences."""
     seen: dict[tuple[str, ...], str] = {}
     for job in jobs:
         assert job.record.result is not None
-        lead = job.record.result.metrics.get("lead3")
-        if lead:
-            seen.setdefault(tuple(_with_interval(lead[rouge_type]) for rouge_type in ROUGE_TITLES), job.name)
+        for name, scores in job.record.result.metrics.items():
+            if re.fullmatch(r"lead\d+", name):
+                cells = [baseline_title(name), *(_with_interval(scores[rouge_type]) for rouge_type in ROUGE_TITLES)]
+                seen.setdefault(tuple(cells), job.name)
     return [
-        ["lead-3" if len(seen) == 1 else f"lead-3 of {name}", *cells, "-", "-", "-", "-", "-"]
-        for cells, name in seen.items()
+        [title if len(seen) == 1 else f"{title} of {name}", *cells, "-", "-", "-", "-", "-"]
+        for (title, *cells), name in seen.items()
     ]
 
 

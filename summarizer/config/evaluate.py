@@ -65,6 +65,9 @@ class EvaluateConfig:
     resamples: int = 1000
     """Bootstrap resamples behind each 95% interval."""
 
+    baseline_sentences: int = 3
+    """Sentences in each of the extracts to compare with: lead-3 is usual for CNN/DailyMail, lead-1 for XSum."""
+
     processes: int | None = None
     """Processes that share the scoring; by default one for each core."""
 
@@ -91,7 +94,7 @@ class EvaluateConfig:
             words_of(self.language)
         if self.split not in ("train", "validation", "test"):
             raise UserError(f"split ({self.split}) must be train, validation or test")
-        for name in ("limit", "resamples", "processes", "report_examples"):
+        for name in ("limit", "resamples", "baseline_sentences", "processes", "report_examples"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} ({value}) must be at least 1")
