@@ -24,11 +24,11 @@ pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 # Updates of about a second and validations of several, so that a signal finds them.
 SETTINGS = shlex.split("""
-experiment=none data=local data.limit.train=200 data.limit.validation=300 data.limit.test=2 data.max_source_tokens=48
+experiment=none data=local data.limit.train=200 data.limit.validation=100 data.limit.test=2 data.max_source_tokens=48
 data.max_target_tokens=32 data.batching.max_tokens=400 tokenizer.vocab_size=350 model=tiny model.width=16
 model.num_heads=2 model.encoder_layers=1 model.decoder_layers=1 model.feed_forward_dim=16 runtime=cpu
 runtime.precision=fp32 runtime.num_threads=1 runtime.num_workers=2 training.max_steps=3 training.accumulate=100
-training.log_every=1 training.validate_every=2 training.save_every=3 validation.rouge_examples=300 decoding.beam_size=4
+training.log_every=1 training.validate_every=2 training.save_every=3 validation.rouge_examples=100 decoding.beam_size=4
 decoding.max_tokens=32 decoding.max_batch_tokens=500
 """)
 
