@@ -137,18 +137,22 @@ def test_a_process_that_dies_is_started_again_on_all_machines_and_a_machine_that
     tmp_path: Path,
 ) -> None:
     run_dir, port = tmp_path / "run", free_port()
-    impatient = "last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=2"
-    command = [
+    meeting = "last_call_timeout=5,keep_alive_interval=1,keep_alive_max_attempt=4,is_host="
+    torchrun = [
         *(sys.executable, "-m", "torch.distributed.run", "--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3"),
-        *("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=run", f"--rdzv-conf={impatient}"),
+        *("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=run"),
+    ]
+    training = [
         *("scripts/train.py", *SETTINGS, f"run_dir={run_dir}", f"data.cache_dir={tmp_path / 'cache'}"),
         "training.save_every=2",
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     outputs = [tmp_path / name for name in ("first.txt", "second.txt")]
     machines = []
-    for output in outputs:
+    # They meet at the first one, which stays: the address is that of both, so each would take itself for it.
+    for output, is_host in zip(outputs, (True, False), strict=True):
         with output.open("w") as file:
+            command = [*torchrun, f"--rdzv-conf={meeting}{is_host}", *training]
             machines.append(
                 subprocess.Popen(
                     command, cwd=REPOSITORY, env=environment, stdout=file, stderr=file, start_new_session=True
