@@ -27,6 +27,7 @@ REPORT_FILE = "report.html"
 _TEMPLATE = Path(__file__).with_name("report_page.html")
 _STYLE_LINK = '<link rel="stylesheet" href="house.css">'
 _LENGTH_BINS = 24
+_LONG = 1500  # characters of a document that may be torn apart on paper: half a page
 _GROUPS = ("worst", "middle", "best", "random")  # of examples
 
 
@@ -209,9 +210,10 @@ def _example(pick: Pick) -> str:
     document = (
         f"<h4>Document</h4><div class='text document' tabindex='0'>{pair.document}</div>" if case.document else ""
     )
+    long = " data-long" if len(case.document) > _LONG else ""
     prediction = pair.summary or "<span class='faint'>(empty)</span>"
     return (
-        f'<article class="example" tabindex="-1" data-group="{pick.group}" data-place="{pick.place}" {data}>'
+        f'<article class="example"{long} tabindex="-1" data-group="{pick.group}" data-place="{pick.place}" {data}>'
         f'<h3><span class="group">{pick.group}</span> <span class="id">{html.escape(case.id)}</span> '
         f'<span class="scores">{scores}</span></h3>'
         f'<div class="texts"><div>{document}</div><div class="reference">{shown}</div>'

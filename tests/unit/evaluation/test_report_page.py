@@ -120,6 +120,20 @@ def test_without_documents_and_published_scores_the_page_is_shorter() -> None:
     assert "Reference 2" in page
 
 
+def test_a_long_document_alone_may_be_torn_apart_on_paper() -> None:
+    documents = ["A storm came. " * count for count in (3, 300, 30)]
+    cases = [Case(str(number), document, ("a storm",)) for number, document in enumerate(documents)]
+    page = report_page(evaluate(lambda documents: ["a storm"] * 3, cases, resamples=10), Subject("mine"))
+    torn = re.findall(r'<article class="example" data-long [^>]*data-place="(\d)"', page)
+    assert torn == ["2"]
+
+
+def test_the_signs_of_the_scores_are_explained() -> None:
+    legend = re.findall(r'<p class="legend">(.*?)</p>', page_of(made(4)), re.DOTALL)[0]
+    assert re.findall(r"</svg>([^<]*)", legend) == ["F1 and its 95% interval", "lead-3", "random-3", "oracle-3"]
+    assert re.findall(r"other\d", legend) == ["other0", "other1", "other2"], "as on the scale of each score"
+
+
 def test_bars_count_the_values_and_the_last_one_what_lies_beyond() -> None:
     picture = histogram("t", "u", [Series("mine", [1, 1, 7, 99])], width=5, most=10)
     assert picture.count('class="bar"') == 2
