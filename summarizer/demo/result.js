@@ -150,8 +150,9 @@ class Result {
       span.setAttribute("role", "option");
       span.setAttribute("aria-selected", "false");
       if (novel[t]) span.classList.add("novel");
-      const share = copied ? copied[t] : novel[t] || !/[\p{L}\p{N}]/u.test(bare) ? 0 : 1;
-      if (share >= (novel[t] ? 0.5 : 0.05)) { // of a new word no more than its full stop may be copied
+      const isNew = novel[t] || !/[\p{L}\p{N}]/u.test(bare); // whose comma or full stop may well be copied
+      const share = isNew ? 0 : copied ? copied[t] : 1;
+      if (share >= 0.05) {
         span.classList.add("mark");
         span.style.setProperty("--strength", percent(share));
       }

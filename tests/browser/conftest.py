@@ -32,10 +32,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium: Browser) -> Iterator[Browser]:
-    """An empty page of a desktop's size in light colours. A test fails if the console had an error to tell."""
+    """A page of a desktop's size in light colours. A test fails if the console had an error to tell."""
     chromium.resize(1280, 900)
     chromium.prefer("light")
-    chromium.open("about:blank")
     chromium.complaints()
     yield chromium
     assert chromium.complaints() == []

@@ -9,11 +9,19 @@ SUMMARY = "alpha beta gamma delta"
 COPIED, LOOKED = "source", "looked"
 
 
+def paste(browser: Browser, text: str) -> None:
+    """In place of what stood there, and much faster than keys."""
+    browser.run(
+        """const box = document.getElementById("text");
+        box.value = arguments[0];
+        box.dispatchEvent(new Event("input", { bubbles: true }));""",
+        text,
+    )
+
+
 def summarize(browser: Browser, text: str = TEXT) -> None:
-    """Type the text, click, and wait for all summaries."""
-    box = browser.find("#text")
-    box.clear()
-    box.type(text)
+    """Paste the text, click, and wait for all summaries."""
+    paste(browser, text)
     browser.find("#go").click()
     finished(browser)
 

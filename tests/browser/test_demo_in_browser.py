@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from demo_page import LOOKED, SUMMARY, TEXT, finished, lit, note, summarize, words
+from demo_page import LOOKED, SUMMARY, TEXT, finished, lit, note, paste, summarize, words
 from fake_engine import FakeEngine
 from webdriver import Browser
 
@@ -14,7 +14,9 @@ Open = Callable[..., None]
 def test_type_click_and_read_the_summary(browser: Browser, open_page: Open, engine: FakeEngine) -> None:
     open_page(engine)
     assert browser.find("#runs").text == "first run: 1.5 M parameters, update 900, reads 8 tokens, has a pointer"
-    summarize(browser)
+    browser.find("#text").type(TEXT)
+    browser.find("#go").click()
+    finished(browser)
     assert words(browser) == SUMMARY.split()
     assert "read 80% of 10 tokens" in browser.find(".facts").text
     assert "Read the first 8 of 10 tokens (80%)" in browser.find("#unread").text
@@ -28,7 +30,7 @@ def test_the_summary_grows_word_by_word_and_can_be_stopped(
 ) -> None:
     open_page(engine)
     engine.gate.clear()
-    browser.find("#text").type(TEXT)
+    paste(browser, TEXT)
     browser.find("#go").click()
     browser.wait(lambda: browser.find(".summary").text == "alpha")
     assert browser.find(".state").text == "writing"
@@ -153,7 +155,7 @@ def test_settings_reach_the_model_and_empty_ones_do_not(browser: Browser, open_p
 
 def test_a_setting_that_cannot_work_is_told_on_the_page(browser: Browser, open_page: Open, engine: FakeEngine) -> None:
     open_page(engine)
-    browser.find("#text").type(TEXT)
+    paste(browser, TEXT)
     browser.find("#decoding summary").click()
     browser.find('[name="beam_size"]').type("99")
     browser.find("#go").click()

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from demo_page import TEXT, finished, problem, summarize
+from demo_page import TEXT, finished, paste, problem, summarize
 from fake_engine import FakeEngine
 from webdriver import Browser
 
@@ -108,7 +108,7 @@ def test_a_mistake_in_a_folded_field_is_unfolded_and_told(
     unfold(browser)
     browser.find('[name="beam_groups"]').type("0")
     browser.find("#decoding > summary").click()
-    browser.find("#text").type(TEXT)
+    paste(browser, TEXT)
     browser.find("#go").click()
     assert problem(browser).startswith("Groups that differ: ")
     assert browser.run("return document.activeElement.name") == "beam_groups"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from demo_page import TEXT, finished, lit, problem, summarize, words
+from demo_page import TEXT, finished, lit, paste, problem, summarize, words
 from fake_engine import FakeEngine
 from webdriver import Browser
 
@@ -18,8 +18,7 @@ Open = Callable[..., None]
 
 def test_a_text_that_is_too_long_is_told_and_not_sent(browser: Browser, open_page: Open, engine: FakeEngine) -> None:
     open_page(engine, text="word " * 10)
-    fill = 'const box = document.getElementById("text"); box.value = "word ".repeat(arguments[0]);'
-    browser.run(fill + 'box.dispatchEvent(new Event("input", { bubbles: true }))', MOST_CHARACTERS // 5 + 1)
+    paste(browser, "word " * (MOST_CHARACTERS // 5 + 1))
     assert "5 too many" in browser.find("#count").text
     browser.find("#go").click()
     assert "100,000 characters are the most" in browser.find("#problem").text
@@ -123,7 +122,7 @@ def test_a_server_that_has_ended_is_told(browser: Browser, engine: FakeEngine) -
     browser.open(server.address)
     browser.wait(lambda: browser.find("#runs").text)
     engine.gate.clear()
-    browser.find("#text").type(TEXT)
+    paste(browser, TEXT)
     browser.find("#go").click()
     browser.wait(lambda: browser.find(".summary").text == "alpha")
     server.stop()
@@ -136,7 +135,7 @@ def test_a_server_that_has_ended_is_told(browser: Browser, engine: FakeEngine) -
 def test_a_closed_tab_ends_its_summary(browser: Browser, open_page: Open, engine: FakeEngine) -> None:
     open_page(engine)
     engine.gate.clear()
-    browser.find("#text").type(TEXT)
+    paste(browser, TEXT)
     browser.find("#go").click()
     browser.wait(lambda: engine.at_once == 1)
     browser.open("about:blank")

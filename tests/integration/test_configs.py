@@ -157,7 +157,11 @@ def test_the_help_lists_the_options_that_exist(command: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", GROUPS)
-def test_the_help_shows_every_setting(script: str, command: Callable[..., Any]) -> None:
+def test_the_help_shows_every_setting(
+    script: str, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if script != "train":  # whose help alone lists the groups: Hydra looks for them in any case, for seconds
+        monkeypatch.setattr("hydra._internal.hydra.Hydra.format_config_groups", lambda *arguments, **named: "")
     outcome = command(script, "--help")
     assert outcome.status == 0
     shown = yaml.safe_load(outcome.out.split("All settings\n", 1)[1])

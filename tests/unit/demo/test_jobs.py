@@ -105,6 +105,16 @@ def test_one_more_than_may_wait_is_refused_and_a_place_that_gets_free_is_given(s
     first.gate.set()
 
 
+def test_one_text_is_waiting_and_two_are(start: Start) -> None:
+    jobs, first = start(most_waiting=1), Gated()
+    jobs.submit(first)
+    assert first.begun.wait(60)
+    jobs.submit(lambda _: {})
+    with pytest.raises(Refusal, match="1 text is waiting already: try again later"):
+        jobs.submit(lambda _: {})
+    first.gate.set()
+
+
 def test_a_cancelled_computation_ends_at_its_next_report(start: Start) -> None:
     jobs, first = start(), Gated()
     job = jobs.submit(first)

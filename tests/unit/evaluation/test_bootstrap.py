@@ -50,11 +50,11 @@ def test_the_interval_holds_the_mean_of_the_examples(count: int) -> None:
 
 def test_the_interval_covers_the_true_mean_about_95_times_in_100() -> None:
     covered = 0
-    for experiment in range(300):
+    for experiment in range(200):
         values = np.random.default_rng(experiment).beta(2, 5, size=60)  # skewed, as ROUGE-2 is
-        f1 = aggregate([same_score_everywhere(float(value)) for value in values], seed=experiment, resamples=300)
+        f1 = aggregate([same_score_everywhere(float(value)) for value in values], seed=experiment, resamples=200)
         covered += f1["rouge1"].f1.low <= 2 / 7 <= f1["rouge1"].f1.high
-    assert 0.90 <= covered / 300 <= 0.98
+    assert 0.90 <= covered / 200 <= 0.98
 
 
 def test_the_difference_is_compared_example_by_example() -> None:
