@@ -6,7 +6,6 @@ fused kernels; the explicit path, which others take, gives the same numbers and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,11 +14,12 @@ from torch import Tensor, nn
 
 from summarizer.model.blockwise_attention import attend_in_blocks, is_faster_in_blocks
 from summarizer.model.config import AttentionShape
-from summarizer.model.linear import Linear, linear
+from summarizer.model.linear import Linear, projected_at_once
 from summarizer.model.masks import causal_mask
 from summarizer.model.positions import AttentionPositions
 from summarizer.model.scoring import DotProductScore, ScoreFunction
 from summarizer.model.segments import Segments, attend_by_segments, can_attend_by_segments
+from summarizer.model.unpadded import Rows
 
 
 class KeysValues(NamedTuple):
@@ -68,6 +68,7 @@ class MultiHeadAttention(nn.Module):
         mask_BTS: Tensor | None = None,
         causal: bool = False,
         segments: Segments | None = None,
+        documents: tuple[Rows, Rows] | None = None,
     ) -> Tensor:
         """Let every query attend to ``source_BSD``.
 
@@ -75,15 +76,18 @@ class MultiHeadAttention(nn.Module):
         :param causal: the queries are the source, and none may look ahead. Excludes ``mask_BTS``.
         :param segments: what ``mask_BTS`` says of real positions, for a faster kernel where it does. Queries that are
             padding get something else from it.
+        :param documents: where those are of which B = 1 row of queries and one of sources consist, each query attending
+            to its own document. Excludes ``mask_BTS``.
         """
-        if query_BTD is not source_BSD or not self.training:
-            keys_values = self.keys_values(source_BSD)
-            return self.attend(query_BTD, keys_values, mask_BTS=mask_BTS, causal=causal, segments=segments)
-        # The training of self-attention: one large product instead of three, and as many fewer copies in low precision.
-        query_BTX, key_BTX, value_BTX = _projected_at_once(query_BTD, (self.query, self.key, self.value))
-        keys_values = self._as_keys_values(key_BTX, value_BTX, 0)
-        bias_HTS = self.positions.bias(0, query_BTD.shape[1], query_BTD.shape[1])
-        return self._mix(self._as_queries(query_BTX, 0), keys_values, mask_BTS, causal, bias_HTS, segments)
+        query_BTX, key_BSX, value_BSX = self._projected(query_BTD, source_BSD)
+        if documents is not None:
+            mixed_1HTU = self._mixed_by_document(query_BTX, key_BSX, value_BSX, causal, *documents)
+            return self._joined(mixed_1HTU)
+        keys_values = self._as_keys_values(key_BSX, value_BSX, 0)
+        bias_HTS = self.positions.bias(0, query_BTD.shape[1], source_BSD.shape[1])
+        return self._joined(
+            self._mixed(self._as_queries(query_BTX, 0), keys_values, mask_BTS, causal, bias_HTS, segments)
+        )
 
     def keys_values(self, source_BSD: Tensor, *, start: int | Tensor = 0) -> KeysValues:
         """Of a source whose first token stands at position ``start``."""
@@ -100,7 +104,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor:
         """The rest of :meth:`forward`, for keys and values that are at hand: output_BTD."""
         bias_HTS = self.positions.bias(0, query_BTD.shape[1], keys_values.key_BGSK.shape[2])
-        return self._mix(self._queries(query_BTD), keys_values, mask_BTS, causal, bias_HTS, segments)
+        return self._joined(self._mixed(self._queries(query_BTD), keys_values, mask_BTS, causal, bias_HTS, segments))
 
     def attend_to_histories(
         self, query_BWD: Tensor, history: KeysValues, *, step: int | Tensor, mask_BWS: Tensor | None
@@ -117,9 +121,39 @@ class MultiHeadAttention(nn.Module):
         bias_HWS = self.positions.bias(step, 1, history.key_BGSK.shape[2] // num_beams)
         if bias_HWS is not None:
             bias_HWS = bias_HWS.repeat_interleave(num_beams, dim=-1)
-        return self._mix(query_BHWK, history, mask_BWS, False, bias_HWS)
+        return self._joined(self._mixed(query_BHWK, history, mask_BWS, False, bias_HWS))
 
-    def _mix(
+    def _projected(self, query_BTD: Tensor, source_BSD: Tensor) -> tuple[Tensor, ...]:
+        """query_BTX, key_BSX, value_BSX: of both sides in training as few and large products as there can be."""
+        if not self.training:
+            return self.query(query_BTD), self.key(source_BSD), self.value(source_BSD)
+        if query_BTD is source_BSD:
+            return projected_at_once(query_BTD, (self.query, self.key, self.value))
+        return self.query(query_BTD), *projected_at_once(source_BSD, (self.key, self.value))
+
+    def _mixed_by_document(
+        self, query_1NX: Tensor, key_1MX: Tensor, value_1MX: Tensor, causal: bool, targets: Rows, sources: Rows
+    ) -> Tensor:
+        """mixed_1HNU, document after document."""
+        if isinstance(self.score, DotProductScore) and not self.positions.acts and not (self.training and self.dropout):
+            query_1HNK, keys_values = self._as_queries(query_1NX, 0), self._as_keys_values(key_1MX, value_1MX, 0)
+            if is_faster_in_blocks(query_1HNK, *keys_values, causal=causal, longest=max(targets.lengths)):
+                return self._attend_in_blocks(self.score, query_1HNK, keys_values, None, causal, (targets, sources))
+        mixed = []
+        for query_1TX, key_1SX, value_1SX in zip(
+            targets.split(query_1NX), sources.split(key_1MX), sources.split(value_1MX), strict=True
+        ):
+            keys_values = self._as_keys_values(key_1SX, value_1SX, 0)
+            bias_HTS = self.positions.bias(0, query_1TX.shape[1], key_1SX.shape[1])
+            mixed.append(self._mixed(self._as_queries(query_1TX, 0), keys_values, None, causal, bias_HTS))
+        return torch.cat(mixed, dim=2)
+
+    def _joined(self, mixed_BHTU: Tensor) -> Tensor:
+        """output_BTD."""
+        output_BTD: Tensor = self.output(mixed_BHTU.transpose(1, 2).flatten(2))
+        return output_BTD
+
+    def _mixed(
         self,
         query_BHTK: Tensor,
         keys_values: KeysValues,
@@ -128,19 +162,15 @@ class MultiHeadAttention(nn.Module):
         bias_HTS: Tensor | None,
         segments: Segments | None = None,
     ) -> Tensor:
-        """output_BTD."""
+        """mixed_BHTU: what each head makes of the values."""
         if isinstance(self.score, DotProductScore):
             if bias_HTS is not None or (self.training and self.dropout):
                 segments = None  # whose kernel knows neither
-            mixed_BHTU = self._attend_fused(self.score, query_BHTK, keys_values, mask_BTS, causal, bias_HTS, segments)
-        else:
-            weights_BHTS = self._share_out(query_BHTK, keys_values.key_BGSK, mask_BTS, causal, bias_HTS)
-            weights_BHTS = F.dropout(weights_BHTS, self.dropout, self.training)
-            value_BHSU = self._for_every_head(keys_values.value_BGSU)
-            mixed_BHTU = weights_BHTS.to(value_BHSU.dtype) @ value_BHSU
-        mixed_BTX = mixed_BHTU.transpose(1, 2).flatten(2)
-        output_BTD: Tensor = self.output(mixed_BTX)
-        return output_BTD
+            return self._attend_fused(self.score, query_BHTK, keys_values, mask_BTS, causal, bias_HTS, segments)
+        weights_BHTS = self._share_out(query_BHTK, keys_values.key_BGSK, mask_BTS, causal, bias_HTS)
+        weights_BHTS = F.dropout(weights_BHTS, self.dropout, self.training)
+        value_BHSU = self._for_every_head(keys_values.value_BGSU)
+        return weights_BHTS.to(value_BHSU.dtype) @ value_BHSU
 
     def weights(
         self,
@@ -150,11 +180,13 @@ class MultiHeadAttention(nn.Module):
         mask_BTS: Tensor | None = None,
         causal: bool = False,
         segments: Segments | None = None,
+        documents: tuple[Rows, Rows] | None = None,
     ) -> Tensor:
         """weights_BHTS: how each query shares its attention out. Rows sum to one, or to zero if all is masked.
 
-        Takes what :meth:`forward` takes; the mask says all.
+        Takes what :meth:`forward` takes; the mask says all, and documents are not taken apart.
         """
+        assert documents is None
         key_BGSK = self.keys_values(source_BSD).key_BGSK
         bias_HTS = self.positions.bias(0, query_BTD.shape[1], source_BSD.shape[1])
         return self._share_out(self._queries(query_BTD), key_BGSK, mask_BTS, causal, bias_HTS)
@@ -187,11 +219,9 @@ class MultiHeadAttention(nn.Module):
         if (
             bias_HTS is None
             and (self.dropout == 0 or not self.training)
-            and is_faster_in_blocks(query_BHTK, key_BGSK, value_BGSU, causal=causal)
+            and is_faster_in_blocks(query_BHTK, key_BGSK, value_BGSU, causal=causal, longest=query_BHTK.shape[2])
         ):
-            key_BHSK, value_BHSU = self._for_every_head(key_BGSK), self._for_every_head(value_BGSU)
-            scaled_BHTK = score.transform(query_BHTK) * score.scale
-            return attend_in_blocks(scaled_BHTK, key_BHSK, value_BHSU, mask_BTS=mask_BTS, causal=causal)
+            return self._attend_in_blocks(score, query_BHTK, keys_values, mask_BTS, causal)
         mask = None if mask_BTS is None else mask_BTS.unsqueeze(-3)
         if bias_HTS is not None:
             allowed = causal_mask(key_BGSK.shape[-2], bias_HTS.device) if causal else mask
@@ -209,6 +239,25 @@ class MultiHeadAttention(nn.Module):
         if bias_HTS is None or mask_BTS is None:
             return mixed_BHTU
         return mixed_BHTU * mask_BTS.any(dim=-1, keepdim=True).unsqueeze(-3)
+
+    def _attend_in_blocks(
+        self,
+        score: DotProductScore,
+        query_BHTK: Tensor,
+        keys_values: KeysValues,
+        mask_BTS: Tensor | None,
+        causal: bool,
+        documents: tuple[Rows, Rows] | None = None,
+    ) -> Tensor:
+        """mixed_BHTU."""
+        return attend_in_blocks(
+            score.transform(query_BHTK),
+            *map(self._for_every_head, keys_values),
+            scale=score.scale,
+            mask_BTS=mask_BTS,
+            causal=causal,
+            documents=documents,
+        )
 
     def _share_out(
         self,
@@ -235,13 +284,6 @@ class MultiHeadAttention(nn.Module):
         if self.kv_heads == self.num_heads:
             return tensor_BGSK
         return tensor_BGSK.repeat_interleave(self.num_heads // self.kv_heads, dim=1)
-
-
-def _projected_at_once(input_BTD: Tensor, linears: Sequence[nn.Linear]) -> tuple[Tensor, ...]:
-    """What each of ``linears`` makes of one input: a single large product is faster than several, both ways."""
-    weight_XD = torch.cat([linear.weight for linear in linears])
-    bias_X = torch.cat([linear.bias for linear in linears])
-    return torch.split(linear(input_BTD, weight_XD, bias_X), [linear.out_features for linear in linears], dim=-1)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:

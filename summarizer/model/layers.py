@@ -12,6 +12,7 @@ from summarizer.model.positions import attention_positions, layer_positions
 from summarizer.model.residual import build_norm, build_residual
 from summarizer.model.scoring import build_score
 from summarizer.model.segments import Segments
+from summarizer.model.unpadded import Documents, Rows, longest
 
 
 class EncoderLayer(nn.Module):
@@ -28,14 +29,26 @@ class EncoderLayer(nn.Module):
         )
         self.residual = build_residual(config.norm_placement, config.dropout)
 
-    def forward(self, hidden_BSD: Tensor, source_mask_BS: Tensor | None, segments: Segments | None = None) -> Tensor:
+    def forward(
+        self,
+        hidden_BSD: Tensor,
+        source_mask_BS: Tensor | None,
+        segments: Segments | None = None,
+        rows: Rows | None = None,
+    ) -> Tensor:
+        """:param rows: that are joined in ``hidden_BSD``, B being 1 then."""
+
         def attend(input_BSD: Tensor) -> Tensor:
             output_BSD: Tensor = self.attention(
-                input_BSD, input_BSD, mask_BTS=_for_every_query(source_mask_BS), segments=segments
+                input_BSD,
+                input_BSD,
+                mask_BTS=_for_every_query(source_mask_BS),
+                segments=segments,
+                documents=None if rows is None else (rows, rows),
             )
             return output_BSD
 
-        hidden_BSD = self.positions.added_to(hidden_BSD, 0, hidden_BSD.shape[1])
+        hidden_BSD = self.positions.added_to(hidden_BSD, 0, longest(hidden_BSD, rows), rows)
         hidden_BSD = self.residual(hidden_BSD, self.attention_norm, attend)
         hidden_BSD = self.residual(hidden_BSD, self.feed_forward_norm, self.feed_forward)
         return hidden_BSD
@@ -63,23 +76,32 @@ class DecoderLayer(nn.Module):
         encoder_output_BSD: Tensor,
         source_mask_BS: Tensor | None,
         segments: Segments | None = None,
+        documents: Documents | None = None,
     ) -> Tensor:
         """All target positions at once. Padding is at the end, so causality alone hides it from real tokens.
 
         :param segments: of the target positions and the real ones of the source.
+        :param documents: whose rows are joined in ``hidden_BTD`` and ``encoder_output_BSD``, B being 1 then.
         """
+        rows = None if documents is None else documents.target
 
         def attend_to_target(input_BTD: Tensor) -> Tensor:
-            output_BTD: Tensor = self.self_attention(input_BTD, input_BTD, causal=True)
+            output_BTD: Tensor = self.self_attention(
+                input_BTD, input_BTD, causal=True, documents=None if rows is None else (rows, rows)
+            )
             return output_BTD
 
         def attend_to_source(input_BTD: Tensor) -> Tensor:
             output_BTD: Tensor = self.cross_attention(
-                input_BTD, encoder_output_BSD, mask_BTS=_for_every_query(source_mask_BS), segments=segments
+                input_BTD,
+                encoder_output_BSD,
+                mask_BTS=_for_every_query(source_mask_BS),
+                segments=segments,
+                documents=None if documents is None else (documents.target, documents.source),
             )
             return output_BTD
 
-        hidden_BTD = self.positions.added_to(hidden_BTD, 0, hidden_BTD.shape[1])
+        hidden_BTD = self.positions.added_to(hidden_BTD, 0, longest(hidden_BTD, rows), rows)
         hidden_BTD = self.residual(hidden_BTD, self.self_attention_norm, attend_to_target)
         hidden_BTD = self.residual(hidden_BTD, self.cross_attention_norm, attend_to_source)
         hidden_BTD = self.residual(hidden_BTD, self.feed_forward_norm, self.feed_forward)

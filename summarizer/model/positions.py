@@ -15,15 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from summarizer.model.config import PositionKind
+from summarizer.model.unpadded import Rows
 
 
 class InputPositions(nn.Module):
     """What is added to vectors before they enter the layers, or one of them; this base class adds nothing."""
 
-    def added_to(self, hidden_BTD: Tensor, start: int | Tensor, length: int) -> Tensor:
+    def added_to(self, hidden_BTD: Tensor, start: int | Tensor, length: int, rows: Rows | None = None) -> Tensor:
         """``hidden_BTD`` with the encoding of positions ``start`` .. ``start + length - 1`` in it.
 
-        With ``length`` 1, all of its T vectors stand at ``start``.
+        With ``length`` 1, all of its T vectors stand at ``start``. With ``rows``, which are joined in it, each of
+        them begins at ``start``, and ``length`` is that of the longest.
         """
         return hidden_BTD
 
@@ -34,8 +36,9 @@ class InputPositions(nn.Module):
 class PositionVectors(InputPositions):
     """One vector a position, ``self(start, length)`` being encoding_TD."""
 
-    def added_to(self, hidden_BTD: Tensor, start: int | Tensor, length: int) -> Tensor:
-        with_positions_BTD: Tensor = hidden_BTD + self(start, length)
+    def added_to(self, hidden_BTD: Tensor, start: int | Tensor, length: int, rows: Rows | None = None) -> Tensor:
+        encoding_TD = self(start, length)
+        with_positions_BTD: Tensor = hidden_BTD + (encoding_TD if rows is None else rows.joined(encoding_TD[None]))
         return with_positions_BTD
 
 
@@ -88,6 +91,8 @@ class AttentionPositions(nn.Module):
     ``start`` is the position of the first query or key given.
     """
 
+    acts = False  # whether it does anything
+
     def rotated(self, vectors_BHTK: Tensor, start: int | Tensor) -> Tensor:
         """Queries or keys, with their positions in them."""
         return vectors_BHTK
@@ -105,6 +110,8 @@ class RotaryPositions(AttentionPositions):
 
     :param key_dim: size of one head's queries and keys; even.
     """
+
+    acts = True
 
     rates_k: Tensor
 
@@ -134,6 +141,8 @@ class RelativeBias(AttentionPositions):
     ``max_distance``, and the last one holds all that is farther. Causal attention looks back only and uses all
     buckets for that; otherwise half of them are for what comes after.
     """
+
+    acts = True
 
     def __init__(self, *, num_heads: int, causal: bool, num_buckets: int = 32, max_distance: int = 128) -> None:
         super().__init__()
@@ -165,6 +174,8 @@ class AlibiBias(AttentionPositions):
 
     The slopes are 2^(-8/H), 2^(-16/H), ... 2^-8: some heads see near, some far. Nothing is learned.
     """
+
+    acts = True
 
     slopes_H: Tensor
 

@@ -18,6 +18,7 @@ from summarizer.model.positions import embedding_positions
 from summarizer.model.residual import build_stack_norm
 from summarizer.model.scoring import build_score
 from summarizer.model.segments import Segments
+from summarizer.model.unpadded import Documents, Rows, longest
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -89,16 +90,36 @@ class Transformer(nn.Module):
         source_mask_BS: Tensor | None,
         decoder_input_BT: Tensor,
         segments: Segments | None = None,
+        documents: Documents | None = None,
     ) -> DecoderOutput:
-        """All target positions at once."""
-        encoder_output_BSD = self.encode(source_BS, source_mask_BS, segments)
-        return self.decode(decoder_input_BT, encoder_output_BSD, source_mask_BS, segments)
+        """All target positions at once.
 
-    def encode(self, source_BS: Tensor, source_mask_BS: Tensor | None, segments: Segments | None = None) -> Tensor:
-        """encoder_output_BSD."""
-        hidden_BSD = self._embed(self.source_embedding, source_BS)
+        :param documents: what the mask says, to compute nothing for padding, whose output is zero then.
+        """
+        if documents is None or torch.compiler.is_compiling():
+            encoder_output_BSD = self.encode(source_BS, source_mask_BS, segments)
+            return self.decode(decoder_input_BT, encoder_output_BSD, source_mask_BS, segments)
+        source, target = documents
+        encoder_output_1ND = self.encode(source.joined(source_BS), None, rows=source)
+        output = self._decoded(target.joined(decoder_input_BT), encoder_output_1ND, None, documents=documents)
+        hidden_BTD, embedded_BTD = map(target.padded, output)
+        encoder_output_BSD = encoder_output_1ND if self.pointer is None else source.padded(encoder_output_1ND)
+        return self._pointing(hidden_BTD, embedded_BTD, encoder_output_BSD, source_mask_BS)
+
+    def encode(
+        self,
+        source_BS: Tensor,
+        source_mask_BS: Tensor | None,
+        segments: Segments | None = None,
+        rows: Rows | None = None,
+    ) -> Tensor:
+        """encoder_output_BSD.
+
+        :param rows: that are joined in ``source_BS``, and will be in the output; B is 1 then.
+        """
+        hidden_BSD = self._embed(self.source_embedding, source_BS, rows)
         for layer in self.encoder_layers:
-            hidden_BSD = self._through(layer, hidden_BSD, source_mask_BS, segments)
+            hidden_BSD = self._through(layer, hidden_BSD, source_mask_BS, segments, rows)
         encoder_output_BSD: Tensor = self.encoder_norm(hidden_BSD)
         return encoder_output_BSD
 
@@ -111,17 +132,8 @@ class Transformer(nn.Module):
     ) -> DecoderOutput:
         """All target positions at once."""
         crossing = None if segments is None else segments.queried_by(decoder_input_BT.shape[1])
-        embedded_BTD = self._embed(self.target_embedding, decoder_input_BT)
-        hidden_BTD = embedded_BTD
-        for layer in self.decoder_layers:
-            hidden_BTD = self._through(layer, hidden_BTD, encoder_output_BSD, source_mask_BS, crossing)
-        hidden_BTD = self.decoder_norm(hidden_BTD)
-        if self.pointer is None:
-            return DecoderOutput(hidden_BTD, None)
-        key_BSK = self.pointer.keys(encoder_output_BSD)
-        return DecoderOutput(
-            hidden_BTD, self.pointer(hidden_BTD, embedded_BTD, encoder_output_BSD, key_BSK, source_mask_BS)
-        )
+        hidden_BTD, embedded_BTD = self._decoded(decoder_input_BT, encoder_output_BSD, source_mask_BS, crossing)
+        return self._pointing(hidden_BTD, embedded_BTD, encoder_output_BSD, source_mask_BS)
 
     def project(self, decoder_output: Tensor) -> Tensor:
         """Logits over the vocabulary: the last dimension goes from D to V."""
@@ -175,6 +187,33 @@ class Transformer(nn.Module):
         cache.copying = copying
         return mixed_log_probabilities(logits_BWV, copying, tokens)
 
+    def _decoded(
+        self,
+        decoder_input_BT: Tensor,
+        encoder_output_BSD: Tensor,
+        source_mask_BS: Tensor | None,
+        crossing: Segments | None = None,
+        documents: Documents | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """hidden_BTD, and embedded_BTD from which it came."""
+        rows = None if documents is None else documents.target
+        embedded_BTD = self._embed(self.target_embedding, decoder_input_BT, rows)
+        hidden_BTD = embedded_BTD
+        for layer in self.decoder_layers:
+            hidden_BTD = self._through(layer, hidden_BTD, encoder_output_BSD, source_mask_BS, crossing, documents)
+        return self.decoder_norm(hidden_BTD), embedded_BTD
+
+    def _pointing(
+        self, hidden_BTD: Tensor, embedded_BTD: Tensor, encoder_output_BSD: Tensor, source_mask_BS: Tensor | None
+    ) -> DecoderOutput:
+        """``hidden_BTD``, and what the pointer says if there is one."""
+        if self.pointer is None:
+            return DecoderOutput(hidden_BTD, None)
+        key_BSK = self.pointer.keys(encoder_output_BSD)
+        return DecoderOutput(
+            hidden_BTD, self.pointer(hidden_BTD, embedded_BTD, encoder_output_BSD, key_BSK, source_mask_BS)
+        )
+
     def _through(self, layer: nn.Module, *inputs: object) -> Tensor:
         """The same numbers either way: what dropout draws is drawn again."""
         if self.recompute and self.training:
@@ -183,9 +222,10 @@ class Transformer(nn.Module):
             output = layer(*inputs)
         return output
 
-    def _embed(self, embedding: nn.Embedding, token_BT: Tensor) -> Tensor:
+    def _embed(self, embedding: nn.Embedding, token_BT: Tensor, rows: Rows | None = None) -> Tensor:
         embedding_BTD = embedding(token_BT) * math.sqrt(self.config.width)
-        hidden_BTD: Tensor = self.dropout(self.positions.added_to(embedding_BTD, 0, token_BT.shape[1]))
+        with_positions_BTD = self.positions.added_to(embedding_BTD, 0, longest(token_BT, rows), rows)
+        hidden_BTD: Tensor = self.dropout(with_positions_BTD)
         return hidden_BTD
 
 

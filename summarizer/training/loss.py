@@ -10,6 +10,7 @@ from summarizer.model.masks import length_mask
 from summarizer.model.pointer import Copying, DistinctTokens
 from summarizer.model.segments import segments_of
 from summarizer.model.transformer import Transformer
+from summarizer.model.unpadded import documents_worth_unpadding
 from summarizer.training.cross_entropy import LossSums, Pointing, chunked_cross_entropy
 
 
@@ -28,7 +29,14 @@ def batch_loss(
     source_mask_BS = None if batch.source_is_full else length_mask(batch.source_lengths_B, batch.source_BS.shape[1])
     target_mask_BT = length_mask(batch.target_lengths_B, batch.target_BT.shape[1])
     segments = None if batch.source_is_full else segments_of(batch.source_lengths_B, batch.source_BS.shape[1])
-    hidden_BTD, copying = model(batch.source_BS, source_mask_BS, batch.decoder_input_BT, segments)
+    documents = documents_worth_unpadding(
+        batch.source_lengths_B,
+        batch.source_BS.shape[1],
+        batch.target_lengths_B,
+        batch.target_BT.shape[1],
+        width=model.config.width,
+    )
+    hidden_BTD, copying = model(batch.source_BS, source_mask_BS, batch.decoder_input_BT, segments, documents)
     # The loss is per token, so only real tokens need their row of logits.
     hidden_ND = hidden_BTD[target_mask_BT]
     target_N = batch.target_BT[target_mask_BT]

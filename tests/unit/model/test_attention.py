@@ -175,9 +175,11 @@ def test_keys_and_values_at_hand_give_the_same_output(kind: ScoreKind) -> None:
     assert keys_values.key_BGSK.shape == (BATCH, HEADS, SOURCES, KEY_DIM)
     assert keys_values.value_BGSU.shape == (BATCH, HEADS, SOURCES, VALUE_DIM)
     mask_BTS = MASKS["random"]
-    assert torch.equal(
+    torch.testing.assert_close(
         attention.attend(query_BTD, keys_values, mask_BTS=mask_BTS),
         attention(query_BTD, source_BSD, mask_BTS=mask_BTS),
+        rtol=1e-12,
+        atol=1e-12,
     )
 
 
@@ -231,7 +233,7 @@ def test_heads_that_share_keys_see_what_they_would_see_in_copies(kind: ScoreKind
 def test_weights_are_dropped_in_training_only(kind: ScoreKind) -> None:
     attention, (query_BTD, source_BSD) = make_attention(kind, dropout=0.5), make_inputs()
     attention.eval()
-    assert torch.equal(attention(query_BTD, source_BSD), make_attention(kind)(query_BTD, source_BSD))
+    assert torch.equal(attention(query_BTD, source_BSD), make_attention(kind).eval()(query_BTD, source_BSD))
     weights_BHTS = attention.weights(query_BTD, source_BSD)
     attention.train()
     assert not torch.allclose(attention(query_BTD, source_BSD), attention(query_BTD, source_BSD))

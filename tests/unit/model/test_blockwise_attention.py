@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -47,7 +49,7 @@ def assert_computes(query: Tensor, key: Tensor, value: Tensor, mask_BTS: Tensor 
     seen_BTS = causal_mask(query.shape[2])[None] if causal else mask_BTS
     precise = [tensor.detach().double().requires_grad_() for tensor in (query, key, value)]
     expected = by_definition(*precise, seen_BTS)
-    output = blockwise_attention.attend_in_blocks(query, key, value, mask_BTS=mask_BTS, causal=causal)
+    output = blockwise_attention.attend_in_blocks(query, key, value, scale=1.0, mask_BTS=mask_BTS, causal=causal)
     assert output.dtype == torch.bfloat16
     weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     pairs = [
@@ -81,7 +83,7 @@ def test_no_query_looks_ahead() -> None:
 def test_it_is_taken_for_training_in_bfloat16_on_a_cpu_alone() -> None:
     def is_taken(*, causal: bool = False, dtype: torch.dtype = torch.bfloat16, length: int = 9) -> bool:
         heads = torch.empty(1, 1, length, 1, dtype=dtype)
-        return is_faster_in_blocks(heads, heads, heads, causal=causal)
+        return is_faster_in_blocks(heads, heads, heads, causal=causal, longest=length)
 
     assert is_taken()
     assert is_taken(causal=True)
@@ -106,15 +108,15 @@ def test_attention_layers_train_through_it_as_through_the_fused_kernel(
     mask_BTS = None if causal else length_mask(torch.tensor([TARGETS, 3, 1]), TARGETS)[:, None]
     calls = []
 
-    def counted(*heads: Tensor, mask_BTS: Tensor | None, causal: bool) -> Tensor:
+    def counted(*heads: Tensor, causal: bool, **named: Any) -> Tensor:
         calls.append(causal)
-        return blockwise_attention.attend_in_blocks(*heads, mask_BTS=mask_BTS, causal=causal)
+        return blockwise_attention.attend_in_blocks(*heads, causal=causal, **named)
 
     monkeypatch.setattr(attention, "attend_in_blocks", counted)
     results = []
     for fused in (False, True):
         if fused:
-            monkeypatch.setattr(attention, "is_faster_in_blocks", lambda *heads, causal: False)
+            monkeypatch.setattr(attention, "is_faster_in_blocks", lambda *heads, causal, longest: False)
         with torch.autocast("cpu", torch.bfloat16):
             output_BTD = layer(input_BTD, input_BTD, mask_BTS=mask_BTS, causal=causal)
         parameters = [parameter for parameter in layer.parameters() if parameter is not layer.key.bias]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from summarizer.model import linear as module
@@ -13,6 +14,10 @@ from summarizer.model.transformer import Transformer
 
 needs_onednn = pytest.mark.skipif(
     not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this PyTorch comes without oneDNN"
+)
+needs_bfloat16 = pytest.mark.skipif(
+    not (hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+    reason="oneDNN has no products in bfloat16 for this processor",
 )
 
 
@@ -54,16 +59,48 @@ def test_outputs_and_gradients_are_those_of_pytorch(
 
 
 @needs_onednn
-def test_training_in_float32_takes_it_and_nothing_else_does(shapes: list[tuple[int, ...]]) -> None:
+def test_training_in_float32_takes_it_and_inference_and_other_types_do_not(
+    shapes: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     layer, input = Linear(4, 4), torch.randn(2, 4)
     with torch.no_grad():
         layer(input)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.float16):
         layer(input)
     layer.double()(input.double())
     assert not shapes
     layer.float()(input)
     assert shapes == [(2, 4)]
+    monkeypatch.setattr(module, "_is_amd", lambda: False)
+    layer(input)
+    assert shapes == [(2, 4)]
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("low_input", [False, True])
+@pytest.mark.parametrize("count", [1, 2])
+def test_in_bfloat16_outputs_and_gradients_are_pytorchs_but_for_rounding(
+    shapes: list[tuple[int, ...]], low_input: bool, count: int
+) -> None:
+    torch.manual_seed(1)
+    layers = [Linear(32, outputs) for outputs in (48, 16)[:count]]
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    input = torch.randn(3, 40, 32, dtype=torch.bfloat16 if low_input else torch.float32, requires_grad=True)
+    results = []
+    for ours in (True, False):
+        with torch.autocast("cpu", torch.bfloat16):
+            if ours:
+                outputs = module.projected_at_once(input, layers)
+            else:
+                outputs = tuple(F.linear(input, layer.weight, layer.bias) for layer in layers)
+        assert all(output.dtype is torch.bfloat16 for output in outputs)
+        loss = sum(output.float().square().sum() for output in outputs)
+        assert isinstance(loss, Tensor)
+        results.append([*outputs, *torch.autograd.grad(loss, [input, *parameters])])
+    assert shapes == [(120, 32), (120, sum(layer.out_features for layer in layers))]
+    for our_tensor, their_tensor in zip(*results, strict=True):
+        assert our_tensor.dtype is their_tensor.dtype
+        assert (our_tensor - their_tensor).norm() <= 0.01 * their_tensor.norm()
 
 
 @needs_onednn
@@ -87,7 +124,8 @@ def test_a_model_trains_as_with_pytorchs(shapes: list[tuple[int, ...]], monkeypa
         monkeypatch.setattr(module, "_is_amd", lambda is_amd=is_amd: is_amd)
         loss = model.project(model(source_BS, None, target_BT).hidden_BTD).square().sum()
         gradients.append(torch.autograd.grad(loss, list(model.parameters())))
-    # Encoder: three projections at once, output, widen, narrow. Decoder: the same, four of cross-attention besides.
-    assert len(shapes) == 2 * (4 + 4 + 4)
+    # Encoder: three projections at once, output, widen, narrow. Decoder: the same, and in cross-attention keys and
+    # values at once.
+    assert len(shapes) == 2 * (4 + 4 + 3)
     for ours, theirs in zip(*gradients, strict=True):
         assert (ours - theirs).norm() <= 1e-4 * (theirs.norm() + 1e-3)

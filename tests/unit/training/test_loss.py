@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from summarizer.data.batch import Batch
 from summarizer.measurement import peak_bytes
-from summarizer.model.config import PointerConfig
+from summarizer.model.config import PointerConfig, TransformerConfig
 from summarizer.model.masks import length_mask
 from summarizer.model.pointer import at_least_float32
 from summarizer.model.transformer import DecoderOutput, Transformer
@@ -211,6 +211,7 @@ class FakeTransformer(nn.Module):
 
     def __init__(self, output_BTD: Tensor) -> None:
         super().__init__()
+        self.config = TransformerConfig(width=D)
         self.output_BTD = output_BTD
         self.vocabulary = nn.Linear(D, 23, bias=False)
 
