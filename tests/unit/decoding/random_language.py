@@ -18,6 +18,27 @@ SPECIAL = SpecialIds(start=START, end=END, never=(START,))
 Prefix = tuple[int, ...]
 
 
+_MOST = 1 << 17  # remembered prefixes: tests ask for the same languages again and again
+
+
+@lru_cache(_MOST)
+def _logits(seed: int, document: int, prefix: Prefix, vocab_size: int, scale: float) -> Tensor:
+    generator = np.random.default_rng([seed, document, len(prefix), *prefix])
+    logits = torch.from_numpy(generator.normal(0, scale, vocab_size)).float()
+    logits[END] += document % 3 - 1  # documents that end early, and late
+    return logits
+
+
+@lru_cache(_MOST)
+def _log_probabilities(seed: int, document: int, prefix: Prefix, vocab_size: int, scale: float) -> tuple[float, ...]:
+    return tuple(_logits(seed, document, prefix, vocab_size, scale).log_softmax(-1).tolist())
+
+
+@lru_cache(_MOST)
+def _chance(seed: int, document: int, prefix: Prefix) -> float:
+    return float(np.random.default_rng([seed, document, len(prefix), *prefix, 1]).random())
+
+
 class RandomLanguage:
     """Logits depend on the document and on every token before: a wrong history gives wrong probabilities.
 
@@ -29,20 +50,17 @@ class RandomLanguage:
         self.charges = charges
         self._seed = seed
         self._scale = scale
-        self.log_probabilities = lru_cache(maxsize=None)(self._log_probabilities)
 
     def logits(self, document: int, prefix: Prefix) -> Tensor:
-        generator = np.random.default_rng([self._seed, document, len(prefix), *prefix])
-        logits = torch.from_numpy(generator.normal(0, self._scale, self.vocab_size)).float()
-        logits[END] += document % 3 - 1  # documents that end early, and late
-        return logits
+        return _logits(self._seed, document, prefix, self.vocab_size, self._scale)
 
     def charge(self, document: int, prefix: Prefix) -> float:
-        return self.charges * float(np.random.default_rng([self._seed, document, len(prefix), *prefix, 1]).random())
+        return self.charges * _chance(self._seed, document, prefix) if self.charges else 0.0
 
-    def _log_probabilities(self, document: int, prefix: Prefix) -> list[float]:
+    def log_probabilities(self, document: int, prefix: Prefix) -> list[float]:
         charge = self.charge(document, prefix)
-        return [float(value) - charge for value in self.logits(document, prefix).log_softmax(-1)]
+        values = _log_probabilities(self._seed, document, prefix, self.vocab_size, self._scale)
+        return [value - charge for value in values]
 
 
 class Follower:
