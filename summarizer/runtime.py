@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from summarizer.allocator import keep_freed_memory
+from summarizer.allocator import keep_few_kernels, keep_freed_memory
 from summarizer.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -157,6 +157,7 @@ def set_up(config: RuntimeConfig, local_rank: int = 0) -> Runtime:
         torch.set_num_threads(config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()
+        keep_few_kernels()
     if device.type == "cuda":
         torch.cuda.set_device(local_rank)
         torch.set_float32_matmul_precision("high")  # TF32: 10 bits of mantissa, for what autocast leaves in fp32

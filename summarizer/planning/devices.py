@@ -47,7 +47,7 @@ class Device:
 def _sheet(
     name: str, *, gigabytes: float, bf16: float, fp16: float, fp32: float, bandwidth: float, link: float, sheet: str
 ) -> Device:
-    """Of a data sheet, in GB, TFLOP/s without sparsity (fp32 in TF32 where there is that), and GB/s. 0: has none."""
+    """Of a data sheet, in GB, TFLOP/s of dense products (fp32 in TF32 where there is that), and GB/s. 0: has none."""
     peaks = {Precision.bf16: bf16, Precision.fp16: fp16, Precision.fp32: fp32}
     return Device(
         name,
@@ -60,28 +60,39 @@ def _sheet(
 
 
 # Data sheets give links in both directions together: half of that is here. fp32 is what PyTorch multiplies float32 in
-# as runtime.py sets it up, TF32, whose speed the sheets give with sparsity: half of that is here, too.
+# as runtime.py sets it up: TF32, from Ampere on. Sheets from Ampere on put products of sparse matrices first, twice as
+# fast: here is always half of that. Each figure was held in November 2026 against pages that repeat the sheet.
 DEVICES = {
     device.name: device
     for device in (
+        # 1,440 GB and 64 TB/s of eight; TF32 18 PFLOP/s of eight, sparse; NVLink 5 1,800 GB/s both ways. The chip's own
+        # figures: glennklockwood.com/garden/processors/B200; memory as eight of them have it: docs.vultr.com
         _sheet("b200", gigabytes=180, bf16=2250, fp16=2250, fp32=1125, bandwidth=8000, link=900,
                sheet="NVIDIA DGX B200 data sheet (2024), an eighth of it"),
+        # Sparse: bf16 1,979, TF32 989; NVLink 4 900 GB/s both ways: aiwiki.ai/wiki/nvidia_h200
         _sheet("h200", gigabytes=141, bf16=989, fp16=989, fp32=494, bandwidth=4800, link=450,
                sheet="NVIDIA H200 data sheet (2024), SXM"),
+        # As the H200 but for the memory: archive-lib.hpctech.co.jp/gpuproduct/nvidia-h100.html
         _sheet("h100", gigabytes=80, bf16=989, fp16=989, fp32=494, bandwidth=3350, link=450,
                sheet="NVIDIA H100 data sheet (2023), SXM5"),
+        # Sparse: bf16 1,513, TF32 756; PCIe 5 128 GB/s both ways: the same page
         _sheet("h100_pcie", gigabytes=80, bf16=756, fp16=756, fp32=378, bandwidth=2000, link=64,
                sheet="NVIDIA H100 data sheet (2023), PCIe without NVLink bridge"),
+        # Dense: bf16 312, TF32 156; NVLink 3 600 GB/s both ways: glennklockwood.com/garden/processors/A100
         _sheet("a100", gigabytes=80, bf16=312, fp16=312, fp32=156, bandwidth=2039, link=300,
                sheet="NVIDIA A100 data sheet (2021), 80 GB SXM"),
         _sheet("a100_40gb", gigabytes=40, bf16=312, fp16=312, fp32=156, bandwidth=1555, link=300,
                sheet="NVIDIA A100 data sheet (2021), 40 GB SXM"),
+        # Dense: bf16 362.05, TF32 183; PCIe 4 64 GB/s both ways: mullet.se, NVIDIA L40S
         _sheet("l40s", gigabytes=48, bf16=362, fp16=362, fp32=183, bandwidth=864, link=32,
                sheet="NVIDIA L40S data sheet (2023)"),
+        # Sparse: bf16 242, TF32 120; PCIe 4 64 GB/s both ways: grokipedia.com/page/NVIDIA_L4_vs_L40S
         _sheet("l4", gigabytes=24, bf16=121, fp16=121, fp32=60, bandwidth=300, link=32,
                sheet="NVIDIA L4 data sheet (2023)"),
+        # Tensor cores for fp16 alone: developer.nvidia.com/programming-tensor-cores-cuda-9-0; NVLink 2 300 GB/s both ways
         _sheet("v100", gigabytes=32, bf16=0, fp16=125, fp32=15.7, bandwidth=900, link=150,
                sheet="NVIDIA V100 data sheet (2020), 32 GB SXM2"),
+        # Memory of 256 bits at 10 Gbit/s; PCIe 3 32 GB/s both ways: sysrqmts.com/en/gpus/nvidia/tesla/t4
         _sheet("t4", gigabytes=16, bf16=0, fp16=65, fp32=8.1, bandwidth=320, link=16,
                sheet="NVIDIA T4 data sheet (2019)"),
     )
