@@ -89,7 +89,8 @@ DEVICES = {
         # Sparse: bf16 242, TF32 120; PCIe 4 64 GB/s both ways: grokipedia.com/page/NVIDIA_L4_vs_L40S
         _sheet("l4", gigabytes=24, bf16=121, fp16=121, fp32=60, bandwidth=300, link=32,
                sheet="NVIDIA L4 data sheet (2023)"),
-        # Tensor cores for fp16 alone: developer.nvidia.com/programming-tensor-cores-cuda-9-0; NVLink 2 300 GB/s both ways
+        # fp16 by tensor cores: developer.nvidia.com/programming-tensor-cores-cuda-9-0; fp32 without: grokipedia.com.
+        # NVLink 2 300 GB/s both ways, which was not found again.
         _sheet("v100", gigabytes=32, bf16=0, fp16=125, fp32=15.7, bandwidth=900, link=150,
                sheet="NVIDIA V100 data sheet (2020), 32 GB SXM2"),
         # Memory of 256 bits at 10 Gbit/s; PCIe 3 32 GB/s both ways: sysrqmts.com/en/gpus/nvidia/tesla/t4
