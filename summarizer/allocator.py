@@ -36,11 +36,11 @@ def keep_freed_memory() -> bool:
 def keep_few_kernels() -> None:
     """Have oneDNN and PyTorch remember the kernels of the last products alone; to be called before the first product.
 
-    oneDNN writes a kernel for each shape of a product, 0.3 MiB in small blocks. Batches have hundreds of shapes, so that
-    two caches of 1,024 fill for hundreds of updates with what is seldom met again; and their blocks, strewn over the
-    heap, keep free ones from being joined. After 120 updates of experiment=cnn_dailymail_cpu 0.65 GB were in use between
-    two updates, and 1.9 held; with few kernels 0.31 after 10 as after 300, and 1.4 held. To write a kernel anew took no
-    time that could be measured. What the user has set stays.
+    oneDNN writes a kernel for each shape of a product, 0.3 MiB in small blocks. Batches have hundreds of shapes, so
+    that two caches of 1,024 fill for hundreds of updates with what is seldom met again; and their blocks, strewn over
+    the heap, keep free ones from being joined. After 120 updates of experiment=cnn_dailymail_cpu 0.65 GB were in use
+    between two updates, and 1.9 held; with few kernels 0.31 after 10 as after 300, and 1.4 held. To write a kernel anew
+    took no time that could be measured. What the user has set stays.
     """
     for name in _KERNEL_CACHES:
         os.environ.setdefault(name, str(_KEPT_KERNELS))
