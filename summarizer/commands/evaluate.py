@@ -114,7 +114,8 @@ def _score_run(
         summaries.extend(generate(documents))
         return [summary.text for summary in summaries]
 
-    evaluation = _scored(config, summarize, cases, bench, language_of(config)).with_reading(
+    language = config.language or summarizer.config.validation.language
+    evaluation = _scored(config, summarize, cases, bench, language).with_reading(
         config.long_document.value, [summary.share_read for summary in summaries]
     )
     if memory is not None:  # what is told is the time that it would take alone
