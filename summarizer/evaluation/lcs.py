@@ -36,16 +36,22 @@ def lcs_places(reference: Places, length: int, candidate: Iterable[str]) -> int:
 
     Of several it takes, from the last cell on: a match wherever the words are equal, else a step to the word before
     in the reference if the table allows it, else a step back in the candidate. A column's steps up end at the highest
-    place with a match or with growth, so each column takes one.
+    place with a match or with growth, so each column takes one. Of columns in a row without a match one is enough: all
+    end in the same place.
     """
     all_places = (1 << length) - 1
     column = all_places
     columns: list[tuple[int, int]] = []  # matches, and where steps up end
+    has_match = True
     for word in candidate:
-        here = reference.get(word, 0)
-        matched = column & here
-        column = ((column + matched) | (column - matched)) & all_places
-        columns.append((here, here | (column ^ all_places)))
+        if here := reference.get(word):
+            matched = column & here
+            column = ((column + matched) | (column - matched)) & all_places
+            columns.append((here, here | (column ^ all_places)))
+            has_match = True
+        elif has_match:
+            columns.append((0, column ^ all_places))
+            has_match = False
     taken, reachable = 0, all_places
     for here, ends in reversed(columns):
         highest = (ends & reachable).bit_length()
