@@ -8,9 +8,8 @@ import unicodedata
 from collections.abc import Callable
 from importlib.metadata import version
 
-from nltk.stem.porter import PorterStemmer
-
 from summarizer.errors import UserError
+from summarizer.evaluation.stemming import stem
 
 Words = Callable[[str], list[str]]
 
@@ -59,16 +58,11 @@ def describe_words(language: str) -> str:
 class _Stems(dict[str, str]):
     """Words to their stems, each found once."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._stemmer = PorterStemmer()
-
     def __missing__(self, word: str) -> str:
         if len(self) >= _MOST_STEMS:
             self.clear()
-        stem: str = self._stemmer.stem(word) if len(word) > _LONGEST_UNSTEMMED else word
-        self[word] = stem
-        return stem
+        found = self[word] = stem(word) if len(word) > _LONGEST_UNSTEMMED else word
+        return found
 
 
 @functools.cache
@@ -77,7 +71,7 @@ def _english_words() -> Words:
     stems = _Stems()
 
     def english_words(text: str) -> list[str]:
-        return [stem for word in _ENGLISH_WORD.findall(text.lower()) if (stem := stems[word])]
+        return [found for word in _ENGLISH_WORD.findall(text.lower()) if (found := stems[word])]
 
     return english_words
 

@@ -22,14 +22,13 @@ EXAMPLES = [Example(str(n), f"Storms hit town {n}. It rained. All slept.", f"sto
 
 def test_every_round_of_scoring_finds_the_stems_again(monkeypatch: pytest.MonkeyPatch) -> None:
     stemmed: list[str] = []
-    original = words.PorterStemmer.stem
+    original = words.stem
 
-    def counting(self: object, word: str, *arguments: object) -> str:
+    def counting(word: str) -> str:
         stemmed.append(word)
-        stem: str = original(self, word, *arguments)
-        return stem
+        return original(word)
 
-    monkeypatch.setattr(words.PorterStemmer, "stem", counting)
+    monkeypatch.setattr(words, "stem", counting)
     contest = scoring_contest(EXAMPLES, processes=1, peers=False)
     (ours,) = contest.contenders
     ours.run()
