@@ -31,7 +31,7 @@ def tables(training: Training, plan: Plan, effects: Sequence[Effect], *, price: 
     """
     return "\n\n".join(
         [
-            "A plan: nothing of this was measured unless it says so.",
+            _basis(training),
             _head(training, plan),
             _memory(training, plan),
             _step(training, plan),
@@ -88,6 +88,16 @@ def _plain_variant(variant: Variant) -> dict[str, Any]:
         "fits": variant.fits,
         "largest_max_tokens": variant.most_max_tokens,
     }
+
+
+def _basis(training: Training) -> str:
+    """What of a plan is known how."""
+    device = "was measured" if training.device.source.startswith("measured") else "is as its data sheet says"
+    lengths = "assumed" if training.lengths.origin.startswith("assumed") else "those of the encoded data"
+    return (
+        f"A plan: parameters, operations and bytes are counted from the model, lengths are {lengths}, the device "
+        f"{device}, and times are what all this gives under the assumptions that stand beside them."
+    )
 
 
 def _head(training: Training, plan: Plan) -> str:

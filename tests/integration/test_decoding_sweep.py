@@ -99,7 +99,8 @@ def test_each_setting_is_scored_as_it_would_be_alone_and_compared_with_the_best(
 
 def test_what_is_there_and_unchanged_is_not_scored_again(command: Command, run: Path, tmp_path: Path) -> None:
     sweep = run / "evaluation" / "sweep-test"
-    arguments = [f"run={run}", "-m", "decoding.beam_size=1,2", *FEW, "report=false"]
+    few = ["limit=2", "resamples=9", "decoding.max_tokens=4", "report=false"]
+    arguments = [f"run={run}", "-m", "decoding.beam_size=1,2", *few]
     first = command("evaluate", *arguments)
     assert first.status == 0, first.err
     before = {path: path.read_bytes() for path in sweep.rglob("metrics.json")}
@@ -109,11 +110,11 @@ def test_what_is_there_and_unchanged_is_not_scored_again(command: Command, run: 
     assert {path: path.read_bytes() for path in sweep.rglob("metrics.json")} == before
     (sweep / "decoding.beam_size=2" / "predictions.jsonl").unlink()
     assert command("evaluate", *arguments).err.count("finished before") == 1
-    assert command("evaluate", *arguments, "resamples=41").err.count("finished before") == 0
+    assert command("evaluate", *arguments, "resamples=10").err.count("finished before") == 0
     best = json.loads((run / "best.json").read_text())
     other = next(int(path.name[5:]) for path in (run / "checkpoints").iterdir() if int(path.name[5:]) != best["step"])
     (run / "best.json").write_text(json.dumps({**best, "step": other}))
-    assert command("evaluate", *arguments, "resamples=41").err.count("finished before") == 0, "another checkpoint"
+    assert command("evaluate", *arguments, "resamples=10").err.count("finished before") == 0, "another checkpoint"
 
 
 def test_a_setting_that_cannot_be_loses_no_other(command: Command, run: Path) -> None:
@@ -128,7 +129,15 @@ def test_a_setting_that_cannot_be_loses_no_other(command: Command, run: Path) ->
 
 
 def test_runs_and_splits_may_be_swept_too(command: Command, run: Path, smoke: TrainedRun, tmp_path: Path) -> None:
-    outcome = command("evaluate", f"run={run},{smoke.folder}", "split=test,validation", "-m", *FEW, "report=false")
+    outcome = command(
+        "evaluate",
+        f"run={run},{smoke.folder}",
+        "split=test,validation",
+        "-m",
+        *FEW,
+        "decoding.max_tokens=4",
+        "report=false",
+    )
     assert outcome.status == 0, outcome.err
     (sweep,) = (tmp_path / "work" / "outputs").iterdir()
     jobs = list(jobs_of(sweep).values())

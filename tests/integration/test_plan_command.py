@@ -11,7 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.conftest import Command, TrainedRun
 
-QUICK = ["model=tiny", "model.width=32", "model.encoder_layers=1", "model.decoder_layers=1", "tokenizer.vocab_size=500"]
+QUICK = ["model=tiny", "model.width=32", "model.encoder_layers=1", "model.decoder_layers=1", "tokenizer.vocab_size=500",
+         "data_size.examples=300"]  # fmt: skip
 
 
 def test_a_training_is_foretold_printed_and_written(command: Command, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import runpy
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.slow
 LR = "optimizer.lr=1e-3,3e-4"
 NAMES = ["optimizer.lr=0.001", "optimizer.lr=0.0003"]  # of the jobs, the better one first
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
+WITHOUT_ROUGE = "validation.rouge_examples=0"  # which takes as long as the updates, and changes no weight
+FEW = ["training.max_steps=2", WITHOUT_ROUGE]  # where it does not matter what is learned
 
 
 @pytest.fixture
@@ -54,8 +57,8 @@ def jobs_of(folder: Path) -> dict[str, dict[str, Any]]:
     return {job["name"]: job for job in json.loads((folder / "sweep.json").read_text())["jobs"]}
 
 
-def weights(run: Path) -> bytes:
-    return (run / "checkpoints" / "step-0000010" / "model.safetensors").read_bytes()
+def weights(run: Path, *, step: int = 10) -> bytes:
+    return (run / "checkpoints" / f"step-{step:07}" / "model.safetensors").read_bytes()
 
 
 def table_rows(outcome: Outcome) -> list[str]:
@@ -113,6 +116,7 @@ def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on_exactly(
             signal.raise_signal(signal.SIGINT)
 
     sabotage(interrupt)
+    arguments = [*arguments, WITHOUT_ROUGE]
     outcome = command("train", *arguments, swept)
     assert outcome.status == 130
     jobs = jobs_of(sweep)
@@ -143,7 +147,7 @@ def test_memory_that_is_too_small_and_a_bug_of_ours_end_one_job_each(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore")
 
     sabotage(fail)
-    outcome = command("train", *arguments, "seed=1,2,3")
+    outcome = command("train", *arguments, *FEW, "seed=1,2,3")
     assert outcome.status == 1
     jobs = jobs_of(tmp_path / "sweep")
     assert list(jobs) == ["seed=3", "seed=1", "seed=2"]
@@ -159,31 +163,42 @@ def test_memory_that_is_too_small_and_a_bug_of_ours_end_one_job_each(
 def test_other_settings_in_a_finished_job_s_folder_fail_that_job(
     command: Command, arguments: list[str], tmp_path: Path
 ) -> None:
+    arguments = [*arguments, *FEW]
     assert command("train", *arguments, "seed=1,2").status == 0
-    before = weights(tmp_path / "sweep" / "seed=1")
+    before = weights(tmp_path / "sweep" / "seed=1", step=2)
     outcome = command("train", *arguments, "seed=1,2", "model.width=64")
     assert outcome.status == 1
     assert "holds a run with other settings (model.width was 32 and is 64)" in outcome.out
-    assert weights(tmp_path / "sweep" / "seed=1") == before
+    assert weights(tmp_path / "sweep" / "seed=1", step=2) == before
     outcome = command("train", *arguments, "seed=1,2")
     assert outcome.status == 0, "the same as at first finds its results again"
     assert [job["status"] for job in jobs_of(tmp_path / "sweep").values()] == ["finished", "finished"]
 
 
+def sweep_alone(folder: Path, output: Path, arguments: list[str]) -> None:
+    """What the script does, in the process that was forked for it."""
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    os.chdir(folder)
+    sys.argv = [str(SCRIPT), *arguments]
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
 def test_two_sweeps_that_start_together_share_jobs_and_caches(tmp_path: Path, smoke: TrainedRun) -> None:
     """Each makes or waits for tokenizer and cache, trains what the other does not, and none hurts the other."""
-    arguments = ["experiment=smoke", "data.cache_dir=cache", "run_dir=sweep", "-m", "optimizer.lr=1e-3,3e-4,1e-4"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), *arguments],
-            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for _ in range(2)
-    ]  # fmt: skip
-    outcomes = [process.communicate(timeout=300) for process in processes]
-    messages = "\n".join(err for _, err in outcomes)
-    assert {process.returncode for process in processes} <= {0, 1}, messages  # 1: the other is still at its last job
+    arguments = ["experiment=smoke", "data.cache_dir=cache", "run_dir=sweep", WITHOUT_ROUGE]
+    arguments += ["-m", "optimizer.lr=1e-3,3e-4,1e-4"]
+    context = multiprocessing.get_context("fork")
+    outputs = [tmp_path / name for name in ("first.txt", "second.txt")]
+    processes = [context.Process(target=sweep_alone, args=(tmp_path, output, arguments)) for output in outputs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=300)
+    messages = "\n".join(map(Path.read_text, outputs))
+    assert {process.exitcode for process in processes} <= {0, 1}, messages  # 1: the other is still at its last job
     assert messages.count("training a tokenizer") == 1
     assert "error" not in messages
     assert {job["status"] for job in jobs_of(tmp_path / "sweep").values()} <= {"finished", "unfinished"}
@@ -197,7 +212,7 @@ def test_a_job_in_the_hands_of_another_process_is_left_to_it(
     command: Command, arguments: list[str], tmp_path: Path
 ) -> None:
     with RunLock(tmp_path / "sweep" / "seed=1"):
-        outcome = command("train", *arguments, "seed=1,2")
+        outcome = command("train", *arguments, *FEW, "seed=1,2")
     assert outcome.status == 1
     assert "warning: job seed=1 is left to another process" in outcome.err
     assert {name: job["status"] for name, job in jobs_of(tmp_path / "sweep").items()} == {
@@ -208,14 +223,15 @@ def test_a_job_in_the_hands_of_another_process_is_left_to_it(
 
 
 def test_a_sweep_without_run_dir_gets_a_folder_of_its_own(command: Command, tmp_path: Path, smoke: TrainedRun) -> None:
-    few = ["training.max_steps=1", "validation.rouge_examples=0", f"data.cache_dir={smoke.cache}"]
+    few = [*FEW, f"data.cache_dir={smoke.cache}"]
     for _ in range(2):
-        outcome = command("train", "experiment=smoke", "-m", "seed=1,2", *few)
-        assert outcome.status == 0, outcome.err
+        outcome = command("train", "experiment=smoke", "-m", "model.dropout=0.1,2", *few)
+        assert outcome.status == 1, "there is no dropout of 2"
+        assert "1 of 2 jobs" in outcome.out
     sweeps = list((tmp_path / "work" / "outputs").iterdir())
     assert len(sweeps) == 2
     for sweep in sweeps:
-        assert {path.name for path in sweep.iterdir() if path.is_dir()} == {"seed=1", "seed=2"}
+        assert {path.name for path in sweep.iterdir() if path.is_dir()} == {"model.dropout=0.1", "model.dropout=2"}
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["outputs"]
 
 

@@ -55,9 +55,20 @@ SIZES: dict[str, Any] = {
 OPTIMIZER = OptimizerConfig(lr=1e-2, eps=1e-3)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported_once() -> None:
+    """By the process that is forked, what optimizers and FSDP would import in each of the others: two seconds."""
+    import torch._dynamo
+
+
 def variants() -> Iterator[tuple[str, TransformerConfig]]:
-    """Every kind of positions with every score; of the rest, every two neighbours differ."""
-    for number, (positions, score) in enumerate(itertools.product(PositionKind, ScoreKind)):
+    """Every kind of positions with every score that has weights, and one of the two that have none; of the rest, every
+    two neighbours differ.
+    """
+    plain = itertools.cycle([ScoreKind.scaled_dot, ScoreKind.dot])
+    pairs = [(positions, score) for positions in PositionKind
+             for score in (next(plain), ScoreKind.general, ScoreKind.additive)]  # fmt: skip
+    for number, (positions, score) in enumerate(pairs):
         site = AttentionConfig(score=score, kv_heads=1 + number % 2)
         yield (
             f"{positions.name} {score.name}",

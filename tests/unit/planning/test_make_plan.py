@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from summarizer.errors import UserError
 from summarizer.model.flops import Amounts, update_flops
 from summarizer.model.transformer import Transformer
 from summarizer.planning.alternatives import effects
+from summarizer.planning.lengths import Lengths
 from summarizer.planning.plan import Training, link_between, make_plan, require_fit
 from summarizer.planning.report import plain, tables
 from summarizer.runtime import Precision, Strategy
@@ -89,10 +91,22 @@ def test_tables_and_values_say_the_same_and_cost_only_where_there_is_a_price(mak
     training = make_training(gpus=2, precision=Precision.bf16)
     plan = make_plan(training)
     text, values = (make(training, plan, [], price=2.0) for make in (tables, plain))
-    assert text.startswith("A plan: nothing of this was measured")
+    assert text.startswith("A plan: ")
     assert f"{plan.hours * 4:,.2f} |" in text
     assert values["cost"] == plan.hours * 2 * 2.0
     assert values["memory"][0]["bytes"]["total"] == plan.chosen.use.total
     assert sum(values["update"]["seconds_by_part"].values()) == pytest.approx(plan.time.total)
     assert "cost" not in tables(training, plan, [], price=None)
     assert plain(training, plan, [], price=None)["cost"] is None
+
+
+def test_what_is_counted_assumed_known_or_measured_is_told(make_training: Maker) -> None:
+    assumed = make_training()
+    known = Lengths.known(np.full(20, 24, dtype=np.int32), np.full(20, 8, dtype=np.int32))
+    measured = replace(assumed, lengths=known, device=replace(assumed.device, source="measured here"))
+    first, second = (tables(each, make_plan(each), [], price=None).splitlines()[0] for each in (assumed, measured))
+    for words in ("counted from the model", "lengths are assumed", "device is as its data sheet says"):
+        assert words in first
+    for words in ("lengths are those of the encoded data", "device was measured"):
+        assert words in second
+    assert "Time, assuming that" in tables(assumed, make_plan(assumed), [], price=None)

@@ -33,11 +33,10 @@ def test_updates_take_about_what_was_foretold(
         pytest.skip("the processor multiplies no bf16")
     training = make_training(model=SIZE, vocab_size=4000, device=device, precision=precision)
     runtime = Runtime(torch.device("cpu"), precision)
-    for shape in (BatchShape(8, 128, 32), BatchShape(16, 160, 48)):
-        comparison = compare_shape(training, shape, runtime, updates=3, seed=1)
-        print(comparison.table())
-        assert 0.5 < comparison.foretold_seconds / comparison.seconds < 2
-        assert comparison.foretold_bytes == pytest.approx(comparison.peak_bytes, rel=0.1)
+    comparison = compare_shape(training, BatchShape(8, 160, 48), runtime, updates=3, seed=1)
+    print(comparison.table())
+    assert 0.5 < comparison.foretold_seconds / comparison.seconds < 2
+    assert comparison.foretold_bytes == pytest.approx(comparison.peak_bytes, rel=0.1)
 
 
 def test_the_batch_that_is_done_is_the_middle_one_of_the_plan(make_training: Callable[..., Training]) -> None:
