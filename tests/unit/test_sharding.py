@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -58,7 +59,7 @@ OPTIMIZER = OptimizerConfig(lr=1e-2, eps=1e-3)
 @pytest.fixture(scope="module", autouse=True)
 def imported_once() -> None:
     """By the process that is forked, what optimizers and FSDP would import in each of the others: two seconds."""
-    import torch._dynamo
+    importlib.import_module("torch._dynamo")
 
 
 def variants() -> Iterator[tuple[str, TransformerConfig]]:
