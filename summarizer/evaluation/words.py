@@ -8,8 +8,9 @@ import unicodedata
 from collections.abc import Callable
 from importlib.metadata import version
 
+from nltk.stem.porter import PorterStemmer
+
 from summarizer.errors import UserError
-from summarizer.evaluation.stemming import stem
 
 Words = Callable[[str], list[str]]
 
@@ -58,11 +59,16 @@ def describe_words(language: str) -> str:
 class _Stems(dict[str, str]):
     """Words to their stems, each found once."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._stemmer = PorterStemmer()
+
     def __missing__(self, word: str) -> str:
         if len(self) >= _MOST_STEMS:
             self.clear()
-        found = self[word] = stem(word) if len(word) > _LONGEST_UNSTEMMED else word
-        return found
+        stem: str = self._stemmer.stem(word) if len(word) > _LONGEST_UNSTEMMED else word
+        self[word] = stem
+        return stem
 
 
 @functools.cache
@@ -71,7 +77,7 @@ def _english_words() -> Words:
     stems = _Stems()
 
     def english_words(text: str) -> list[str]:
-        return [found for word in _ENGLISH_WORD.findall(text.lower()) if (found := stems[word])]
+        return [stem for word in _ENGLISH_WORD.findall(text.lower()) if (stem := stems[word])]
 
     return english_words
 

@@ -22,13 +22,14 @@ EXAMPLES = [Example(str(n), f"Storms hit town {n}. It rained. All slept.", f"sto
 
 def test_every_round_of_scoring_finds_the_stems_again(monkeypatch: pytest.MonkeyPatch) -> None:
     stemmed: list[str] = []
-    original = words.stem
+    original = words.PorterStemmer.stem
 
-    def counting(word: str) -> str:
+    def counting(self: object, word: str, *arguments: object) -> str:
         stemmed.append(word)
-        return original(word)
+        stem: str = original(self, word, *arguments)
+        return stem
 
-    monkeypatch.setattr(words, "stem", counting)
+    monkeypatch.setattr(words.PorterStemmer, "stem", counting)
     contest = scoring_contest(EXAMPLES, processes=1, peers=False)
     (ours,) = contest.contenders
     ours.run()
