@@ -174,6 +174,17 @@ def test_settings_that_no_machine_can_meet_are_refused_without_looking_at_the_ma
     RuntimeConfig(device=DeviceKind.cuda, precision=Precision.fp16).validate()
 
 
+@pytest.mark.parametrize(("device", "kept"), [(DeviceKind.cpu, True), (DeviceKind.cpu, False), (DeviceKind.cuda, True)])
+def test_freed_memory_is_kept_on_a_cpu_unless_the_user_will_not(
+    machine: pytest.MonkeyPatch, device: DeviceKind, kept: bool
+) -> None:
+    asked: list[bool] = []
+    give_cuda(machine, bf16=True)
+    machine.setattr(runtime, "keep_freed_memory", lambda: asked.append(True))
+    set_up(RuntimeConfig(device=device, keep_freed_memory=kept))
+    assert asked == [True] * (kept and device is DeviceKind.cpu)
+
+
 @pytest.mark.parametrize(("threads", "words"), [(1, "CPU (1 thread), fp32"), (2, "CPU (2 threads), fp32")])
 def test_threads_are_set_and_described(machine: pytest.MonkeyPatch, threads: int, words: str) -> None:
     assert set_up(RuntimeConfig(num_threads=threads)).describe() == words
