@@ -107,7 +107,7 @@ def our_search(
 def _peers(model: Transformer, source_BS: Tensor, workload: DecodingWorkload, runtime: Runtime) -> Iterator[Contender]:
     if is_installed("transformers") and runtime.precision is not Precision.int8:
         yield Contender("Hugging Face BART", _bart_search(model, source_BS, workload, runtime))
-    if is_installed("ctranslate2") and can_export(model.config) and _ctranslate2_has(runtime.device):
+    if is_installed("ctranslate2") and can_export(model.config) and _ctranslate2_can(runtime):
         yield Contender("CTranslate2", _ctranslate2_search(model, source_BS, workload, runtime))
 
 
@@ -131,10 +131,14 @@ def _bart_search(
     return run
 
 
-def _ctranslate2_has(device: torch.device) -> bool:
+def _ctranslate2_can(runtime: Runtime) -> bool:
+    """Whether it has the device, and there the precision: bf16 it has on few processors."""
     import ctranslate2
 
-    return device.type == "cpu" or ctranslate2.get_cuda_device_count() > 0
+    kind = runtime.device.type
+    if kind == "cuda" and ctranslate2.get_cuda_device_count() == 0:
+        return False
+    return _CTRANSLATE2_TYPES[runtime.precision] in ctranslate2.get_supported_compute_types(kind)
 
 
 def _ctranslate2_search(

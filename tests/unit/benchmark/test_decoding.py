@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from summarizer.benchmark import decoding
 from summarizer.benchmark.contest import OURS
 from summarizer.benchmark.ctranslate2_model import can_export
 from summarizer.benchmark.decoding import DecodingWorkload, decoding_contest, our_search
@@ -49,3 +53,22 @@ def test_every_precision_of_a_cpu_is_timed(precision: Precision) -> None:
 def test_models_that_ctranslate2_does_not_know_are_left_out() -> None:
     assert can_export(CONFIG)
     assert not can_export(TransformerConfig(pointer=PointerConfig(enabled=True)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "expected"),
+    [
+        ("cpu", Precision.fp32, True),
+        ("cpu", Precision.int8, True),
+        ("cpu", Precision.bf16, False),
+        ("cuda", Precision.fp32, False),
+    ],
+)
+def test_ctranslate2_is_left_out_where_it_lacks_device_or_precision(
+    monkeypatch: pytest.MonkeyPatch, kind: str, precision: Precision, expected: bool
+) -> None:
+    library = SimpleNamespace(
+        get_cuda_device_count=lambda: 0, get_supported_compute_types=lambda kind: {"float32", "int8", "int8_float32"}
+    )
+    monkeypatch.setitem(sys.modules, "ctranslate2", library)
+    assert decoding._ctranslate2_can(Runtime(torch.device(kind), precision)) == expected
