@@ -147,25 +147,32 @@ class Runtime:
 
 
 def set_up(config: RuntimeConfig, local_rank: int = 0) -> Runtime:
-    """Choose device and precision, and set PyTorch's global switches accordingly.
+    """Choose device and precision, and set PyTorch's global switches and the allocator accordingly.
 
     :param local_rank: which process of this machine this is, of those that train together: each has a GPU of its own.
 
     Raises UserError for a device that is not there, or for a precision that it does not have.
     """
+    runtime = set_up_plainly(config, local_rank)
+    if runtime.device.type == "cpu":
+        if config.keep_freed_memory:
+            keep_freed_memory()
+        keep_few_kernels()
+    else:
+        _set_cuda_switches(config)
+    return runtime
+
+
+def set_up_plainly(config: RuntimeConfig, local_rank: int = 0) -> Runtime:
+    """As :func:`set_up`, but for device, precision and threads alone, like a script that knows no more of PyTorch."""
     config.validate()
     device = _choose_device(config.device, local_rank)
     precision = _choose_precision(config.precision, device)
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    if device.type == "cpu":
-        if config.keep_freed_memory:
-            keep_freed_memory()
-        keep_few_kernels()
     if device.type == "cuda":
         torch.cuda.set_device(local_rank)
         torch.set_float32_matmul_precision("high")  # TF32: 10 bits of mantissa, for what autocast leaves in fp32
-        _set_cuda_switches(config)
     return Runtime(device, precision, cuda_graphs=config.cuda_graphs and device.type == "cuda")
 
 

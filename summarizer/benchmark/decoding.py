@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from summarizer.benchmark.contest import OURS, Contender, Contest
+from summarizer.benchmark.contest import OURS, Contender, Contest, Work
 from summarizer.benchmark.ctranslate2_model import can_export, export
 from summarizer.benchmark.peers import bart, is_installed
 from summarizer.benchmark.workload import random_sources, require_positive
@@ -22,7 +23,7 @@ from summarizer.decoding.static_next_token import StaticNextToken, StaticSteps
 from summarizer.decoding.twin import made_for_inference
 from summarizer.model.config import TransformerConfig
 from summarizer.model.transformer import Transformer
-from summarizer.runtime import Precision, Runtime, seed_step
+from summarizer.runtime import Precision, Runtime, RuntimeConfig, seed_step, set_up, set_up_plainly
 from summarizer.tokenizer import END_ID, PAD_ID, START_ID, UNK_ID
 
 _CTRANSLATE2_TYPES = {
@@ -48,17 +49,41 @@ class DecodingWorkload:
         require_positive(self, "decode", ("documents", "source_tokens", "new_tokens", "beam_size"))
 
 
+@dataclass(frozen=True)
+class Task:
+    """What all contenders decode, and with what."""
+
+    config: TransformerConfig
+    vocab_size: int
+    workload: DecodingWorkload
+    seed: int
+    runtime: RuntimeConfig
+
+    def source_BS(self) -> Tensor:  # noqa: N802 - the shape of what it returns
+        return random_sources(self.workload.documents, self.workload.source_tokens, self.vocab_size, seed=self.seed)
+
+    def model(self, device: torch.device) -> Transformer:
+        """The same in every process. Its weights may have gradients, as those of a run do: of others, autocast would
+        keep no copies.
+        """
+        seed_step(self.seed, 0)
+        return Transformer(self.config, self.vocab_size).to(device).eval()
+
+
 def decoding_contest(
-    config: TransformerConfig, vocab_size: int, workload: DecodingWorkload, *, seed: int, runtime: Runtime, peers: bool
+    config: TransformerConfig,
+    vocab_size: int,
+    workload: DecodingWorkload,
+    *,
+    seed: int,
+    runtime: RuntimeConfig,
+    peers: bool,
 ) -> Contest:
     """From tokens to tokens, encoder included. Weights are random; CTranslate2 gets ours, and has to say the same."""
-    source_BS = random_sources(workload.documents, workload.source_tokens, vocab_size, seed=seed)
-    seed_step(seed, 0)
-    # Its weights may have gradients, as those of a run do: of others, autocast would keep no copies.
-    model = Transformer(config, vocab_size).to(runtime.device).eval()
-    contenders = [Contender(OURS, our_search(model, source_BS, workload, runtime))]
+    task = Task(config, vocab_size, workload, seed, runtime)
+    contenders = [Contender(OURS, partial(_our_search, task))]
     if peers:
-        contenders += _peers(model, source_BS, workload, runtime)
+        contenders += _peers(task, set_up_plainly(runtime))
     return Contest(
         title=(
             f"Decoding, {workload.documents} documents of {workload.source_tokens} tokens, "
@@ -68,6 +93,11 @@ def decoding_contest(
         amount=workload.documents * workload.new_tokens,
         contenders=contenders,
     )
+
+
+def _our_search(task: Task) -> Work:
+    runtime = set_up(task.runtime)
+    return our_search(task.model(runtime.device), task.source_BS(), task.workload, runtime)
 
 
 def our_search(
@@ -104,18 +134,18 @@ def our_search(
     return run
 
 
-def _peers(model: Transformer, source_BS: Tensor, workload: DecodingWorkload, runtime: Runtime) -> Iterator[Contender]:
+def _peers(task: Task, runtime: Runtime) -> Iterator[Contender]:
     if is_installed("transformers") and runtime.precision is not Precision.int8:
-        yield Contender("Hugging Face BART", _bart_search(model, source_BS, workload, runtime))
-    if is_installed("ctranslate2") and can_export(model.config) and _ctranslate2_can(runtime):
-        yield Contender("CTranslate2", _ctranslate2_search(model, source_BS, workload, runtime))
+        yield Contender("Hugging Face BART", partial(_bart_search, task))
+    if is_installed("ctranslate2") and can_export(task.config) and _ctranslate2_can(runtime):
+        yield Contender("CTranslate2", partial(_ctranslate2_search, task))
 
 
-def _bart_search(
-    model: Transformer, source_BS: Tensor, workload: DecodingWorkload, runtime: Runtime
-) -> Callable[[], Any]:
-    peer = bart(model.config, model.vocab_size, max_positions=model.config.max_positions).to(runtime.device).eval()
-    source_BS = source_BS.to(runtime.device)
+def _bart_search(task: Task) -> Work:
+    runtime, workload = set_up_plainly(task.runtime), task.workload
+    seed_step(task.seed, 0)
+    peer = bart(task.config, task.vocab_size).to(runtime.device).eval()
+    source_BS = task.source_BS().to(runtime.device)
 
     def run() -> Any:
         with torch.inference_mode(), runtime.autocast():
@@ -141,20 +171,19 @@ def _ctranslate2_can(runtime: Runtime) -> bool:
     return _CTRANSLATE2_TYPES[runtime.precision] in ctranslate2.get_supported_compute_types(kind)
 
 
-def _ctranslate2_search(
-    model: Transformer, source_BS: Tensor, workload: DecodingWorkload, runtime: Runtime
-) -> Callable[[], list[list[int]]]:
+def _ctranslate2_search(task: Task) -> Work:
     import ctranslate2
 
+    runtime, workload = set_up_plainly(task.runtime), task.workload
     with tempfile.TemporaryDirectory() as folder:
-        export(model, f"{folder}/model")
+        export(task.model(torch.device("cpu")), f"{folder}/model")
         translator = ctranslate2.Translator(
             f"{folder}/model",
             device=runtime.device.type,
             intra_threads=torch.get_num_threads(),
             compute_type=_CTRANSLATE2_TYPES[runtime.precision],
         )
-    tokens = [[str(token) for token in row] for row in source_BS.tolist()]
+    tokens = [[str(token) for token in row] for row in task.source_BS().tolist()]
 
     def run() -> list[list[int]]:
         results = translator.translate_batch(

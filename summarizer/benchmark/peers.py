@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +27,16 @@ from summarizer.tokenizer import END_ID, PAD_ID, START_ID
 _NOT_A_TARGET = -100  # what all of them leave out of the loss
 
 Loss = Callable[[Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Somebody else's Transformer that can be trained."""
+
+    name: str
+    package: str | None  # that has to be installed beside PyTorch
+    build: Callable[[TransformerConfig, int], tuple[nn.Module, Loss]]  # of a size and a vocabulary
+    note: str = ""  # what is not quite the same, for people
 
 
 def is_installed(package: str) -> bool:
@@ -51,7 +62,7 @@ def training_loop(
     return update
 
 
-def bart(config: TransformerConfig, vocab_size: int, *, max_positions: int) -> Any:
+def bart(config: TransformerConfig, vocab_size: int) -> Any:
     """BartForConditionalGeneration of Hugging Face transformers, which normalises after each sub-layer."""
     from transformers import BartConfig, BartForConditionalGeneration
 
@@ -69,7 +80,7 @@ def bart(config: TransformerConfig, vocab_size: int, *, max_positions: int) -> A
             attention_dropout=0.0,
             activation_dropout=0.0,
             activation_function="relu",
-            max_position_embeddings=max_positions,
+            max_position_embeddings=config.max_positions,
             pad_token_id=PAD_ID,
             bos_token_id=START_ID,
             eos_token_id=END_ID,
@@ -96,10 +107,10 @@ def bart_loss(model: Any) -> Loss:
 class TorchTransformer(nn.Module):
     """torch.nn.Transformer with the embeddings and the projection that it leaves to its user."""
 
-    def __init__(self, config: TransformerConfig, vocab_size: int, *, max_positions: int) -> None:
+    def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, config.width)
-        self.positions = nn.Embedding(max_positions, config.width)
+        self.positions = nn.Embedding(config.max_positions, config.width)
         self.dropout = nn.Dropout(config.dropout)
         # It tells everybody that normalising first rules nested tensors out, which padding masks of training do too.
         warnings.filterwarnings("ignore", message="enable_nested_tensor is True")
@@ -141,7 +152,7 @@ class TorchTransformer(nn.Module):
         return dropped_BTD
 
 
-def x_transformer(config: TransformerConfig, vocab_size: int, *, max_positions: int) -> Any:
+def x_transformer(config: TransformerConfig, vocab_size: int) -> Any:
     """XTransformer of x-transformers; both sides share an embedding, the projection has weights of its own."""
     from x_transformers import XTransformer
 
@@ -152,7 +163,7 @@ def x_transformer(config: TransformerConfig, vocab_size: int, *, max_positions: 
             "num_tokens": vocab_size,
             "depth": layers,
             "heads": config.num_heads,
-            "max_seq_len": max_positions,
+            "max_seq_len": config.max_positions,
             "attn_flash": True,
             "attn_dim_head": config.width // config.num_heads,
             "emb_dropout": config.dropout,
@@ -170,6 +181,28 @@ def x_transformer_loss(model: Any) -> Loss:
         return value
 
     return loss
+
+
+def _bart_with_loss(config: TransformerConfig, vocab_size: int) -> tuple[nn.Module, Loss]:
+    model = bart(config, vocab_size)
+    return model, bart_loss(model)
+
+
+def _torch_transformer_with_loss(config: TransformerConfig, vocab_size: int) -> tuple[nn.Module, Loss]:
+    model = TorchTransformer(config, vocab_size)
+    return model, model
+
+
+def _x_transformer_with_loss(config: TransformerConfig, vocab_size: int) -> tuple[nn.Module, Loss]:
+    model = x_transformer(config, vocab_size)
+    return model, x_transformer_loss(model)
+
+
+PEERS = (
+    Peer("Hugging Face BART", "transformers", _bart_with_loss),
+    Peer("torch.nn.Transformer", None, _torch_transformer_with_loss),
+    Peer("x-transformers", "x_transformers", _x_transformer_with_loss, "dropout within feed-forward networks"),
+)
 
 
 def _source_mask(batch: Batch) -> Tensor:

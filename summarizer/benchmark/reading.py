@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import sentencepiece
 
-from summarizer.benchmark.contest import OURS, Contender, Contest
+from summarizer.benchmark.contest import OURS, Contender, Contest, Work
 from summarizer.data.config import DataConfig
 from summarizer.data.encoding import encode_split
 from summarizer.data.sources import Split
 from summarizer.tokenizer import END_ID, Tokenizer
 
 _ROWS_AT_ONCE = 1000  # the default of datasets.map
-
-Work = Callable[[], None]
 
 
 def encoding_contest(
@@ -30,7 +29,22 @@ def encoding_contest(
     examples = list(open_split())
     megabytes = sum(len(text.encode()) for each in examples for text in (each.document, each.summary)) / 1e6
 
-    def ours() -> None:
+    contenders = [
+        Contender(
+            OURS,
+            partial(_encoding, open_split, config, tokenizer),
+            "from files to a cache on disk, reading, hashing and counting included",
+        )
+    ]
+    if peers:
+        for threads in sorted({1, os.cpu_count() or 1}):
+            name = f"datasets.map, SentencePiece on {threads} thread{'s' * (threads > 1)}"
+            contenders.append(Contender(name, partial(_mapping, open_split, config, tokenizer, threads)))
+    return Contest(f"Encoding {len(examples):,} examples, {megabytes:,.0f} MB of text", "MB", megabytes, contenders)
+
+
+def _encoding(open_split: Callable[[], Split], config: DataConfig, tokenizer: Tokenizer) -> Work:
+    def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
             encode_split(
                 open_split(),
@@ -40,23 +54,20 @@ def encoding_contest(
                 cache_dir=Path(folder),
             )
 
-    contenders = [Contender(OURS, ours, "from files to a cache on disk, reading, hashing and counting included")]
-    if peers:
-        rows = {"document": [each.document for each in examples], "summary": [each.summary for each in examples]}
-        for threads in sorted({1, os.cpu_count() or 1}):
-            name = f"datasets.map, SentencePiece on {threads} thread{'s' * (threads > 1)}"
-            contenders.append(Contender(name, _mapping(rows, config, tokenizer, threads)))
-    return Contest(f"Encoding {len(examples):,} examples, {megabytes:,.0f} MB of text", "MB", megabytes, contenders)
+    return run
 
 
-def _mapping(rows: dict[str, list[str]], config: DataConfig, tokenizer: Tokenizer, num_threads: int) -> Work:
+def _mapping(open_split: Callable[[], Split], config: DataConfig, tokenizer: Tokenizer, num_threads: int) -> Work:
     """As its documentation has it: batched, in process, into a cache file."""
     import datasets
 
     datasets.disable_progress_bars()
     processor = sentencepiece.SentencePieceProcessor()
     processor.load_from_serialized_proto(tokenizer.to_bytes())
-    dataset = datasets.Dataset.from_dict(rows)
+    examples = list(open_split())
+    dataset = datasets.Dataset.from_dict(
+        {"document": [each.document for each in examples], "summary": [each.summary for each in examples]}
+    )
 
     def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
         sources = processor.encode(batch["document"], num_threads=num_threads)

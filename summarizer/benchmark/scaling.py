@@ -5,24 +5,23 @@ Strong scaling: a batch stays what it is, and each process computes its share of
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
-from multiprocessing.connection import Connection
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from summarizer.benchmark.worker import Serve, Worker, started
 from summarizer.benchmark.workload import TrainingWorkload, planned_batches
-from summarizer.errors import UserError
 from summarizer.model.config import TransformerConfig
 from summarizer.model.transformer import Transformer
 from summarizer.parallel import Processes, joined
@@ -83,7 +82,7 @@ def measure_scaling(task: Task, *, most_processes: int, repeats: int) -> Scaling
     kinds = [(1, Strategy.ddp), *((size, strategy) for size in sizes for strategy in Strategy)]
     batches = planned_batches(task.workload, task.vocab_size, seed=task.seed)
     with ExitStack() as stack:
-        teams = [stack.enter_context(_team(task, size, strategy)) for size, strategy in kinds]
+        teams = [_team(task, size, strategy, stack) for size, strategy in kinds]
         times: list[list[tuple[float, float]]] = [[] for _ in teams]
         with tqdm(total=(1 + repeats) * len(teams), desc="scaling", unit="run", disable=None) as bar:
             for _ in range(1 + repeats):
@@ -121,66 +120,34 @@ def scaling_table(scaling: Scaling) -> str:
     return f"{title}\n\n{markdown_table(rows)}"
 
 
-@contextmanager
-def _team(task: Task, size: int, strategy: Strategy) -> Iterator[list[Connection]]:
-    """Processes that are ready for :func:`_round`."""
-    context = multiprocessing.get_context("spawn")
+def _team(task: Task, size: int, strategy: Strategy, stack: ExitStack) -> list[Worker]:
+    """Processes that train together, and that are ready when this returns."""
     port = _free_port()
-    ends, processes = [], []
-    for rank in range(size):
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, task, rank, size, strategy, port), daemon=True)
-        process.start()
-        theirs.close()  # so that its death ends our waiting
-        ends.append(ours)
-        processes.append(process)
-    try:
-        for end in ends:
-            _answer(end)
-        yield ends
-        for end in ends:
-            end.send(False)
-        for process in processes:
-            process.join()
-    finally:
-        for process in processes:
-            process.kill()
+    team = [stack.enter_context(started(partial(_joining, task, rank, size, strategy, port))) for rank in range(size)]
+    for worker in team:
+        worker.answer()
+    return team
 
 
-def _round(team: Sequence[Connection]) -> tuple[float, float]:
+def _round(team: Sequence[Worker]) -> tuple[float, float]:
     """Seconds by the clock, and those that a process spent in exchanges."""
-    started = time.perf_counter()
-    for end in team:
-        end.send(True)
-    exchanging = [_answer(end) for end in team]
-    return time.perf_counter() - started, statistics.mean(exchanging)
+    began = time.perf_counter()
+    for worker in team:
+        worker.ask(None)
+    exchanging = [worker.answer() for worker in team]
+    return time.perf_counter() - began, statistics.mean(exchanging)
 
 
-def _answer(end: Connection) -> float:
-    try:
-        answer = end.recv()
-    except EOFError as error:
-        raise UserError("a process of what=scaling has ended; is there memory for all of them?") from error
-    if isinstance(answer, str):
-        raise UserError(answer)
-    return float(answer)
-
-
-def _work(end: Connection, task: Task, rank: int, size: int, strategy: Strategy, port: int) -> None:
-    """In a process of its own: an answer when ready, and one for each round."""
+@contextmanager
+def _joining(task: Task, rank: int, size: int, strategy: Strategy, port: int) -> Iterator[Serve]:
+    """In a process of its own: the round of a member of the team."""
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="127.0.0.1")
-    try:
-        with joined() as processes:
-            run = _trainer(task, _Timed(processes), strategy)
-            end.send(0.0)
-            while end.recv():
-                end.send(run())
-    except UserError as error:
-        end.send(str(error))
+    with joined() as processes:
+        yield _trainer(task, _Timed(processes), strategy)
 
 
-def _trainer(task: Task, processes: _Timed, strategy: Strategy) -> Callable[[], float]:
+def _trainer(task: Task, processes: _Timed, strategy: Strategy) -> Serve:
     """One round: an update for each batch. Returns the seconds spent in exchanges."""
     runtime = set_up(task.runtime, processes.local_rank)
     seed_step(task.seed, 0)
@@ -202,7 +169,7 @@ def _trainer(task: Task, processes: _Timed, strategy: Strategy) -> Callable[[], 
     batches = planned_batches(task.workload, task.vocab_size, seed=task.seed, rank=processes.rank, size=processes.size)
     steps = count(1)
 
-    def run() -> float:
+    def run(_: object) -> float:
         processes.seconds = 0.0
         for batch in batches:
             updater(next(steps), [batch])

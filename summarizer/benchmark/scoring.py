@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from rouge_score.rouge_scorer import RougeScorer
 
-from summarizer.benchmark.contest import OURS, Contender, Contest
+from summarizer.benchmark.contest import OURS, Contender, Contest, Work
 from summarizer.data.example import Example
 from summarizer.evaluation.baselines import lead
 from summarizer.evaluation.rouge import ROUGE_TYPES, score_pairs
@@ -18,17 +19,26 @@ def scoring_contest(examples: Sequence[Example], *, processes: int, peers: bool)
     references = [example.summary for example in examples]
     predictions = [lead(example.document) for example in examples]
 
-    def ours() -> None:
+    note = f"{processes} processes, of which {processes - 1} started anew in each round" if processes > 1 else ""
+    contenders = [Contender(OURS, partial(_ours, references, predictions, processes), note)]
+    if peers:
+        theirs = partial(_theirs, references, predictions)
+        contenders.append(Contender("rouge-score", theirs, "one process, which is all it has; the same numbers"))
+    return Contest(f"ROUGE of {len(examples):,} pairs", "pairs", len(examples), contenders)
+
+
+def _ours(references: Sequence[str], predictions: Sequence[str], processes: int) -> Work:
+    def run() -> None:
         forget_stems()
         score_pairs(references, predictions, processes)
 
-    def theirs() -> None:
+    return run
+
+
+def _theirs(references: Sequence[str], predictions: Sequence[str]) -> Work:
+    def run() -> None:
         scorer = RougeScorer(list(ROUGE_TYPES), use_stemmer=True)
         for reference, prediction in zip(references, predictions, strict=True):
             scorer.score(reference, prediction)
 
-    note = f"{processes} processes, of which {processes - 1} started anew in each round" if processes > 1 else ""
-    contenders = [Contender(OURS, ours, note)]
-    if peers:
-        contenders.append(Contender("rouge-score", theirs, "one process, which is all it has; the same numbers"))
-    return Contest(f"ROUGE of {len(examples):,} pairs", "pairs", len(examples), contenders)
+    return run

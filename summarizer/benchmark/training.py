@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 
-from torch import nn
-
-from summarizer.benchmark.contest import OURS, Contender, Contest
-from summarizer.benchmark.peers import (
-    Loss,
-    TorchTransformer,
-    bart,
-    bart_loss,
-    is_installed,
-    training_loop,
-    x_transformer,
-    x_transformer_loss,
-)
+from summarizer.benchmark.contest import OURS, Contender, Contest, Work
+from summarizer.benchmark.peers import PEERS, Peer, is_installed, training_loop
 from summarizer.benchmark.workload import TrainingWorkload, news_batches, planned_batches
 from summarizer.data.batch import Batch
 from summarizer.model.config import TransformerConfig
 from summarizer.model.flops import Amounts, update_flops
 from summarizer.model.transformer import Transformer
-from summarizer.runtime import Runtime, seed_step
+from summarizer.runtime import RuntimeConfig, seed_step, set_up, set_up_plainly
 from summarizer.training.optimizer import OptimizerConfig, build_optimizer
 from summarizer.training.step import Updater
 
 
 def training_contest(
-    config: TransformerConfig, vocab_size: int, workload: TrainingWorkload, *, seed: int, runtime: Runtime, peers: bool
+    config: TransformerConfig,
+    vocab_size: int,
+    workload: TrainingWorkload,
+    *,
+    seed: int,
+    runtime: RuntimeConfig,
+    peers: bool,
 ) -> Contest:
     """Forward, loss, backward, clipping and AdamW for each batch of random examples, the same for all. Ours trains on
     batches that it planned itself as well: of like lengths, from the same distribution.
     """
     batches = news_batches(workload, vocab_size, seed=seed)
     planned = planned_batches(workload, vocab_size, seed=seed)
-    update = _our_update(config, vocab_size, runtime, seed)
+    ours = partial(_our_updates, config, vocab_size, seed, runtime)
     contenders = [
-        Contender(OURS, _over(planned, update), amount=_real_tokens(planned)),
-        Contender(f"{OURS}, random batches", _over(batches, update)),
+        Contender(OURS, partial(ours, planned), amount=_real_tokens(planned)),
+        Contender(f"{OURS}, random batches", partial(ours, batches)),
     ]
     if peers:
-        contenders += _peers(config, vocab_size, batches, runtime)
+        contenders += [
+            Contender(peer.name, partial(_their_updates, peer, config, vocab_size, seed, runtime, batches), peer.note)
+            for peer in PEERS
+            if peer.package is None or is_installed(peer.package)
+        ]
     return Contest(
         title=(
             f"Training, {len(batches)} updates of {workload.batch_size} x (at most {workload.max_source_tokens} to "
@@ -70,42 +70,40 @@ def _flops(config: TransformerConfig, vocab_size: int, batch: Batch) -> int:
     return update_flops(config, vocab_size, Amounts.of(batch.source_lengths_B, batch.target_lengths_B))
 
 
-def _our_update(config: TransformerConfig, vocab_size: int, runtime: Runtime, seed: int) -> Callable[[Batch], object]:
+def _our_updates(
+    config: TransformerConfig, vocab_size: int, seed: int, runtime: RuntimeConfig, batches: Sequence[Batch]
+) -> Work:
+    chosen = set_up(runtime)
     seed_step(seed, 0)
-    model = Transformer(config, vocab_size).to(runtime.device)
+    model = Transformer(config, vocab_size).to(chosen.device)
     updater = Updater(
         model,
         build_optimizer(model, OptimizerConfig()),
-        runtime=runtime,
+        runtime=chosen,
         learning_rate=lambda step: 1e-4,
         label_smoothing=0.0,
         clip_norm=1.0,
         seed=seed,
     )
     steps = count(1)
-    return lambda batch: updater(next(steps), [batch])
+    return _over(batches, lambda batch: updater(next(steps), [batch]))
 
 
-def _peers(
-    config: TransformerConfig, vocab_size: int, batches: Sequence[Batch], runtime: Runtime
-) -> Iterator[Contender]:
-    longest = config.max_positions
-
-    def contender(name: str, model: nn.Module, loss: Loss, note: str = "") -> Contender:
-        update = training_loop(model, loss, runtime.autocast, runtime.device)
-        return Contender(name, _over(batches, update), note=note)
-
-    if is_installed("transformers"):
-        model = bart(config, vocab_size, max_positions=longest)
-        yield contender("Hugging Face BART", model, bart_loss(model))
-    model = TorchTransformer(config, vocab_size, max_positions=longest)
-    yield contender("torch.nn.Transformer", model, model)
-    if is_installed("x_transformers"):
-        model = x_transformer(config, vocab_size, max_positions=longest)
-        yield contender("x-transformers", model, x_transformer_loss(model), "dropout within feed-forward networks")
+def _their_updates(
+    peer: Peer,
+    config: TransformerConfig,
+    vocab_size: int,
+    seed: int,
+    runtime: RuntimeConfig,
+    batches: Sequence[Batch],
+) -> Work:
+    chosen = set_up_plainly(runtime)
+    seed_step(seed, 0)
+    model, loss = peer.build(config, vocab_size)
+    return _over(batches, training_loop(model, loss, chosen.autocast, chosen.device))
 
 
-def _over(batches: Sequence[Batch], update: Callable[[Batch], object]) -> Callable[[], None]:
+def _over(batches: Sequence[Batch], update: Callable[[Batch], object]) -> Work:
     def run() -> None:
         for batch in batches:
             update(batch)

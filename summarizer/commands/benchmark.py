@@ -24,7 +24,7 @@ from summarizer.config import BenchmarkConfig, Work
 from summarizer.data.sources import open_split
 from summarizer.errors import UserError
 from summarizer.machine import matmul_peak, processor_name
-from summarizer.runtime import Runtime, configure_logging, set_up
+from summarizer.runtime import configure_logging, set_up
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def benchmark(config: BenchmarkConfig) -> None:
         return
     with_matrices = config.what is Work.train
     peaks = {"before": matmul_peak(runtime.device, runtime.matmul_type)} if with_matrices else {}
-    contest = _contest(config, runtime)
+    contest = _contest(config)
     if config.peers and len(contest.contenders) == 1:
         logger.info('no peer is installed, so none is timed: pip install -e ".[peers]"')
     with tqdm(total=num_runs(contest, config.repeats), desc=config.what.value, unit="run", disable=None) as bar:
@@ -64,15 +64,25 @@ def _scale(config: BenchmarkConfig, setup: str, output: Path) -> None:
     logger.info("\nall timings are in %s", output)
 
 
-def _contest(config: BenchmarkConfig, runtime: Runtime) -> Contest:
+def _contest(config: BenchmarkConfig) -> Contest:
     match config.what:
         case Work.train:
             return training_contest(
-                config.model, config.vocab_size, config.train, seed=config.seed, runtime=runtime, peers=config.peers
+                config.model,
+                config.vocab_size,
+                config.train,
+                seed=config.seed,
+                runtime=config.runtime,
+                peers=config.peers,
             )
         case Work.decode:
             return decoding_contest(
-                config.model, config.vocab_size, config.decode, seed=config.seed, runtime=runtime, peers=config.peers
+                config.model,
+                config.vocab_size,
+                config.decode,
+                seed=config.seed,
+                runtime=config.runtime,
+                peers=config.peers,
             )
         case Work.scaling:
             raise AssertionError("what=scaling is no contest with others")

@@ -15,29 +15,32 @@ from summarizer.benchmark.decoding import DecodingWorkload, decoding_contest, ou
 from summarizer.benchmark.workload import random_sources
 from summarizer.model.config import PointerConfig, TransformerConfig
 from summarizer.model.transformer import Transformer
-from summarizer.runtime import Precision, Runtime
+from summarizer.runtime import DeviceKind, Precision, Runtime, RuntimeConfig
 
 CONFIG = TransformerConfig(width=16, num_heads=2, encoder_layers=2, decoder_layers=2, dropout=0.0)
 WORKLOAD = DecodingWorkload(documents=3, source_tokens=12, new_tokens=7, beam_size=2)
-CPU = Runtime(torch.device("cpu"), Precision.fp32)
+RUNTIME = RuntimeConfig(device=DeviceKind.cpu, precision=Precision.fp32, num_threads=1, keep_freed_memory=False)
 
 
 def test_we_write_as_many_tokens_as_asked_and_never_end() -> None:
-    contest = decoding_contest(CONFIG, 60, WORKLOAD, seed=1, runtime=CPU, peers=False)
+    contest = decoding_contest(CONFIG, 60, WORKLOAD, seed=1, runtime=RUNTIME, peers=False)
     (ours,) = contest.contenders
-    found = ours.run()
+    run = ours.prepare()
+    found = run()
     assert isinstance(found, list)
     assert (ours.name, contest.amount) == (OURS, 21)
     assert [len(ids) for ids in found] == [7, 7, 7]
     assert all(token > 3 for ids in found for token in ids)
-    assert ours.run() == found
+    assert run() == found
 
 
 def test_ctranslate2_says_the_same_with_the_same_weights() -> None:
     pytest.importorskip("ctranslate2")
-    contest = decoding_contest(CONFIG, 60, WORKLOAD, seed=1, runtime=CPU, peers=True)
+    contest = decoding_contest(CONFIG, 60, WORKLOAD, seed=1, runtime=RUNTIME, peers=True)
     found = {
-        contender.name: contender.run() for contender in contest.contenders if contender.name != "Hugging Face BART"
+        contender.name: contender.prepare()()
+        for contender in contest.contenders
+        if contender.name != "Hugging Face BART"
     }
     assert found["CTranslate2"] == found[OURS]
 

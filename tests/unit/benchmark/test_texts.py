@@ -32,9 +32,10 @@ def test_every_round_of_scoring_finds_the_stems_again(monkeypatch: pytest.Monkey
     monkeypatch.setattr(words.PorterStemmer, "stem", counting)
     contest = scoring_contest(EXAMPLES, processes=1, peers=False)
     (ours,) = contest.contenders
-    ours.run()
+    run = ours.prepare()
+    run()
     once = len(stemmed)
-    ours.run()
+    run()
     assert len(stemmed) == 2 * once > 0
 
 
@@ -51,4 +52,4 @@ def test_both_sides_of_both_contests_run(tmp_path: Path) -> None:
         assert contest.contenders[0].name == OURS
         assert len(contest.contenders) >= 2
         for contender in contest.contenders:
-            contender.run()
+            contender.prepare()()

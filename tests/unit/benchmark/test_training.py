@@ -8,9 +8,10 @@ import torch
 from summarizer.benchmark.training import training_contest
 from summarizer.benchmark.workload import TrainingWorkload, news_batches, planned_batches
 from summarizer.model.config import TransformerConfig
-from summarizer.runtime import Precision, Runtime
+from summarizer.runtime import DeviceKind, Precision, RuntimeConfig
 
 CONFIG = TransformerConfig(width=16, num_heads=2, encoder_layers=2, decoder_layers=3, dropout=0.0)
+RUNTIME = RuntimeConfig(device=DeviceKind.cpu, precision=Precision.fp32, num_threads=1, keep_freed_memory=False)
 WORKLOAD = TrainingWorkload(batches=3, batch_size=8, max_source_tokens=40, max_target_tokens=20)
 
 
@@ -45,11 +46,10 @@ def test_lengths_are_like_those_of_news() -> None:
 
 
 def test_every_contender_learns_from_the_batches() -> None:
-    runtime = Runtime(torch.device("cpu"), Precision.fp32)
-    contest = training_contest(CONFIG, 50, WORKLOAD, seed=1, runtime=runtime, peers=True)
+    contest = training_contest(CONFIG, 50, WORKLOAD, seed=1, runtime=RUNTIME, peers=True)
     names = [each.name for each in contest.contenders]
     assert names[0] == "summarizer"
     assert "torch.nn.Transformer" in names
     for contender in contest.contenders:
-        contender.run()
+        contender.prepare()()
     assert contest.amount == sum(batch.num_real_tokens for batch in news_batches(WORKLOAD, 50, seed=1))
