@@ -37,10 +37,10 @@ class _Scored:
 
 def evaluation_table(folder: Path, jobs: Sequence[Job]) -> SweepTable:
     """Best first, with lead beside; how much worse each is than the best, and how sure that is."""
-    ordered = best_first(jobs)
+    objective = _objective(jobs)
+    ordered = best_first([_by(objective, job) for job in jobs])
     done = [job for job in ordered if job.record.status is Status.finished and job.record.result is not None]
     best = done[0] if done else None
-    objective = best.record.result.objective if best is not None and best.record.result is not None else "rougeLsum"
     differences = _differences(done)
     head = ["job", *ROUGE_TITLES.values(), "words", "tokens/s", "seconds", f"{ROUGE_TITLES[objective]} - best", "p"]
     rows = [head, *(_row(job, objective, differences.get(job.name), job is best) for job in ordered)]
@@ -57,6 +57,23 @@ def evaluation_table(folder: Path, jobs: Sequence[Job]) -> SweepTable:
     if len(done) > 1:
         commands = [script_command("evaluate", f"compare=[{done[0].folder},{done[1].folder}]")]
     return SweepTable("\n".join(lines), _as_data(folder, ordered, best, objective, differences), commands)
+
+
+def _objective(jobs: Sequence[Job]) -> str:
+    """What was asked for last: of the jobs that are there, some may have been compared by another before."""
+    results = [(job.record.time, job.record.result.objective) for job in jobs if job.record.result is not None]
+    return max(results)[1] if results else "rougeLsum"
+
+
+def _by(objective: str, job: Job) -> Job:
+    result = job.record.result
+    if result is None:
+        return job
+    return replace(job, record=replace(job.record, result=_valued(objective, result)))
+
+
+def _valued(objective: str, result: Result) -> Result:
+    return replace(result, objective=objective, value=result.metrics[objective]["f1"])
 
 
 def _row(job: Job, objective: str, difference: Difference | None, is_best: bool) -> list[str]:
@@ -177,5 +194,6 @@ EVALUATION_SWEEP: Sweep[EvaluateConfig] = Sweep(
     is_there=_is_there,
     table=evaluation_table,
     command=_evaluate_job,
+    told_again=lambda config, result: _valued(config.objective, result),
     forget=_BENCH.clear,
 )

@@ -93,6 +93,7 @@ class Sweep(Generic[T]):
     is_there: Callable[[Path], bool]  # whether what a finished job wrote is still in its folder
     table: Callable[[Path, Sequence[Job]], SweepTable]  # of the sweep's folder
     command: Callable[[T], Result] | None = None  # in place of the command itself, if jobs can share their work
+    told_again: Callable[[T, Result], Result] = lambda config, result: result  # what was found before, as asked for now
     forget: Callable[[], None] = lambda: None  # lets go of what they shared
 
 
@@ -120,6 +121,7 @@ def run_job(
             result = command(config)
             assert result is not None, "a command with a sweep has a result"
         else:
+            result = sweep.told_again(config, result)
             logger.info("finished before: %s %s", result.objective, described(result.value))
         write_record(folder, replace(record, status=Status.finished, result=result))
         return math.nan if result.value is None else result.value

@@ -153,9 +153,13 @@ def test_files_of_predictions_may_be_swept(command: Command, tmp_path: Path) -> 
     for name, text in (("a", "A storm."), ("b", "Nothing.")):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({**row, "prediction": text}) + "\n")
     files = ",".join(str(tmp_path / f"{name}.jsonl") for name in "ab")
-    outcome = command("evaluate", f"predictions={files}", f"output={tmp_path / 'sweep'}", "-m", "resamples=9")
+    arguments = [f"predictions={files}", f"output={tmp_path / 'sweep'}", "-m", "resamples=9"]
+    outcome = command("evaluate", *arguments)
     assert outcome.status == 0, outcome.err
     assert [round(job["value"], 6) for job in jobs_of(tmp_path / "sweep").values()] == [1.0, 0.0]
+    again = command("evaluate", *arguments, "objective=rouge1")
+    assert again.err.count("finished before: rouge1") == 2
+    assert "best first by ROUGE-1;" in again.out
 
 
 def test_what_is_no_run_is_refused_once_and_nothing_is_made_there(command: Command, tmp_path: Path) -> None:
