@@ -13,6 +13,7 @@ import pytest
 from summarizer.commands.evaluate_sweep import EVALUATION_SWEEP, evaluation_table
 from summarizer.commands.jobs import Job, Record, Result, Status, SweepTable
 from summarizer.config import EvaluateConfig
+from summarizer.errors import UserError
 from summarizer.evaluation.bootstrap import f1_difference
 from summarizer.evaluation.rouge import ROUGE_TYPES, PairScores, Score
 
@@ -148,3 +149,30 @@ def test_what_is_not_finished_stands_below_and_says_why(tmp_path: Path) -> None:
     assert cells(table)["d"][5] == "-", "nobody knows how fast these were written"
     assert [job["reason"] for job in table.data["jobs"]] == [None, None, "x (1) must be 2"]
     assert table.next_commands == [], "there are no two to compare"
+
+
+def test_an_evaluation_is_another_one_if_a_text_or_a_setting_is(tmp_path: Path) -> None:
+    predictions, references = tmp_path / "predictions.jsonl", tmp_path / "references.jsonl"
+    predictions.write_text("one")
+    references.write_text("two")
+
+    def settings(**changes: Any) -> dict[str, Any]:
+        files = {"predictions": str(predictions), "references": str(references)}
+        return EVALUATION_SWEEP.settings_of(EvaluateConfig(**{**files, **changes}))
+
+    before = settings()
+    assert before == settings(output="elsewhere", objective="rouge1", samples=9, report=False, tensorboard=False)
+    assert before != settings(resamples=7)
+    for file in (predictions, references):
+        found = settings()
+        file.write_text(f"other {file.read_text()}")
+        assert settings() != found, file
+    with pytest.raises(UserError, match="no --multirun can make more of it"):
+        EVALUATION_SWEEP.settings_of(EvaluateConfig(compare=["a", "b"]))
+
+
+@pytest.mark.parametrize("missing", ["metrics.json", "predictions.jsonl", None])
+def test_a_finished_job_is_there_while_both_of_its_files_are(missing: str | None, tmp_path: Path) -> None:
+    for name in {"metrics.json", "predictions.jsonl"} - {missing}:
+        (tmp_path / name).touch()
+    assert EVALUATION_SWEEP.is_there(tmp_path) is (missing is None)
