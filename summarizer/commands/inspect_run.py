@@ -15,6 +15,7 @@ from summarizer.commands.hints import script_command, tensorboard_command
 from summarizer.commands.resume_plan import Action, ResumePlan, plan_resume
 from summarizer.commands.run_report import RunReport, report_on
 from summarizer.config import InspectRunConfig, TrainConfig
+from summarizer.evaluation.tables import baseline_title
 from summarizer.runtime import configure_logging
 
 EXIT_NOT_SOUND = 1
@@ -200,16 +201,17 @@ def _validation(report: RunReport) -> list[str]:
 
 
 def _metrics(metrics: dict[str, float]) -> list[str]:
-    """Loss and its relatives on a line, ROUGE in points beside lead-3's on another."""
+    """Loss and its relatives on a line, ROUGE in points beside that of lead on another."""
     formats = {"loss": "loss {:.3f}", "perplexity": "perplexity {:.1f}", "accuracy": "accuracy {:.1%}"}
     plain = [form.format(metrics[name]) for name, form in formats.items() if name in metrics]
     return [line for line in (", ".join(plain), _rouge(metrics)) if line] or ["no numbers"]
 
 
 def _rouge(metrics: dict[str, float]) -> str:
+    lead = next((path.partition("/")[0] for path in metrics if path.startswith("lead")), "")
     return ", ".join(
         f"{title} {100 * metrics[name]:.1f}"
-        + (f" (lead-3 {100 * metrics[f'lead3/{name}']:.1f})" if f"lead3/{name}" in metrics else "")
+        + (f" ({baseline_title(lead)} {100 * metrics[f'{lead}/{name}']:.1f})" if f"{lead}/{name}" in metrics else "")
         for name, title in _ROUGE.items()
         if name in metrics
     )

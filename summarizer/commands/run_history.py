@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from summarizer.commands.jobs import JOB_FILE
+from summarizer.evaluation.evaluator import METRICS_FILE
 
 _RECENT = 50  # points of the curve that tell the speed
 
@@ -47,7 +51,8 @@ class Evaluation:
     name: str
     examples: int | None = None
     scores: dict[str, float] = field(default_factory=dict)
-    """F1 by kind of ROUGE, between 0 and 1; lead-3's as ``lead3/rouge1``."""
+    """F1 by kind of ROUGE, between 0 and 1; those of lead-3, or of as many sentences as were asked for, as
+    ``lead3/rouge1``."""
 
     fault: str | None = None
 
@@ -79,8 +84,15 @@ def read_history(path: Path) -> History:
 
 
 def read_evaluations(folder: Path) -> list[Evaluation]:
-    """Each folder inside ``folder``, which may be missing."""
-    return [_evaluation(path) for path in sorted(folder.glob("*/")) if path.is_dir()]
+    """Each folder inside ``folder``, which may be missing; of a sweep each job that came to its end."""
+    found = []
+    for path in _folders(folder):
+        if _is_sweep(path):
+            jobs = [job for job in _folders(path) if (job / METRICS_FILE).is_file()]
+            found += [_evaluation(job, f"{path.name}/{job.name}") for job in jobs]
+        else:
+            found.append(_evaluation(path, path.name))
+    return found
 
 
 def numbers(values: object) -> dict[str, float]:
@@ -132,18 +144,28 @@ def _measure_speed(history: History, records: list[_Record]) -> None:
         history.seconds_per_validation = statistics.median(validations)
 
 
-def _evaluation(folder: Path) -> Evaluation:
-    evaluation = Evaluation(name=folder.name)
-    path = folder / "metrics.json"
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*/") if path.is_dir())
+
+
+def _is_sweep(folder: Path) -> bool:
+    """Whether a --multirun has its jobs here: Hydra notes it at once, and each job notes itself."""
+    return (folder / "multirun.yaml").is_file() or any(folder.glob(f"*/{JOB_FILE}"))
+
+
+def _evaluation(folder: Path, name: str) -> Evaluation:
+    evaluation = Evaluation(name)
+    path = folder / METRICS_FILE
     if not path.is_file():
-        evaluation.fault = "metrics.json: missing"
+        evaluation.fault = f"{METRICS_FILE}: missing"
         return evaluation
     try:
         content: Any = json.loads(path.read_bytes())
-        for name, baseline in (("", content), ("lead3/", content["lead3"])):
+        lead = {f"{key}/": value for key, value in content.items() if re.fullmatch(r"lead\d+", key)}
+        for whose, scores in {"": content, **lead}.items():
             for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum"):
-                evaluation.scores |= {f"{name}{kind}": float(baseline[kind]["f1"])}
+                evaluation.scores[f"{whose}{kind}"] = float(scores[kind]["f1"])
         evaluation.examples = int(content["examples"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        evaluation.fault = "metrics.json: not what an evaluation writes"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        evaluation.fault = f"{METRICS_FILE}: not what an evaluation writes"
     return evaluation

@@ -101,3 +101,29 @@ def test_a_damaged_evaluation_is_named_and_the_others_are_read(tmp_path: Path, c
     assert damaged.fault is not None
     assert (whole.fault, whole.examples) == (None, 9)
     assert whole.scores == {f"{who}{kind}": 0.25 for who in ("", "lead3/") for kind in kinds}
+
+
+@pytest.mark.parametrize("baseline", ["lead1", "lead3", None])
+def test_an_evaluation_is_whole_whatever_extract_stands_beside_it(tmp_path: Path, baseline: str | None) -> None:
+    kinds = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+    scores = {kind: {"f1": 0.25} for kind in kinds}
+    (tmp_path / "test").mkdir()
+    beside = {} if baseline is None else {baseline: scores}
+    (tmp_path / "test" / "metrics.json").write_text(json.dumps({**scores, **beside, "examples": 9}))
+    (evaluation,) = read_evaluations(tmp_path)
+    assert evaluation.fault is None
+    assert evaluation.scores.keys() == {f"{who}{kind}" for who in ("", *(f"{b}/" for b in beside)) for kind in kinds}
+
+
+def test_a_sweep_is_its_finished_jobs_and_no_evaluation_without_numbers(tmp_path: Path) -> None:
+    scores = {kind: {"f1": 0.25} for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum")}
+    for name in ("sweep-test/beam_size=1", "sweep-test/beam_size=2", "sweep-validation"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "sweep-validation" / "multirun.yaml").touch()  # all that is there before the first job begins
+    for number, content in ((1, {**scores, "lead3": scores, "examples": 9}), (2, None)):
+        job = tmp_path / "sweep-test" / f"beam_size={number}"
+        (job / "job.json").write_text("{}")
+        if content is not None:
+            (job / "metrics.json").write_text(json.dumps(content))
+    (evaluation,) = read_evaluations(tmp_path)
+    assert (evaluation.name, evaluation.fault, evaluation.examples) == ("sweep-test/beam_size=1", None, 9)
