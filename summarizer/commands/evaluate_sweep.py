@@ -131,7 +131,8 @@ def _differences(done: Sequence[Job]) -> dict[str, Difference]:
 
 def _read_scored(folder: Path) -> _Scored | None:
     try:
-        lines = (folder / PREDICTIONS_FILE).read_text(encoding="utf-8").splitlines()
+        # Not splitlines: texts may hold U+2028 and its kind.
+        lines = (folder / PREDICTIONS_FILE).read_text(encoding="utf-8").split("\n")
         rows = [json.loads(line) for line in lines if line]
         scores = [{name: Score(**score) for name, score in row["scores"].items()} for row in rows]
         examples = [(str(row["id"]), json.dumps([row.get("reference"), row.get("references")])) for row in rows]

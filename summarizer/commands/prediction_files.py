@@ -25,7 +25,8 @@ def read_cases(config: EvaluateConfig, file: Path, bench: Bench) -> tuple[list[C
     """Predictions, and the cases they are of: from the named file, from the run's split, or from beside them."""
     lines = read_predictions(file, may_be_empty=config.empty_predictions or bool(config.compare))
     if config.references is not None:
-        cases = cases_of(read_references(Path(config.references)))
+        references = read_references(Path(config.references))
+        cases, lines = cases_of(references), _as_named_as(references, lines)
         whose = f"references ({config.references})"
     elif config.run is not None and not config.compare:
         data = from_yaml(require_run_folder(Path(config.run)) / CONFIG_FILE).data
@@ -38,6 +39,17 @@ def read_cases(config: EvaluateConfig, file: Path, bench: Bench) -> tuple[list[C
         cases, lines = _first(config.limit, cases, lines)
         whose = f"the first {len(cases):,} of {whose}"
     return cases, in_order_of(cases, lines, whose)
+
+
+def _as_named_as(references: Sequence[Line], lines: list[Line]) -> list[Line]:
+    """Without their ids, where the references have none: then there is nothing but the order to match them by.
+
+    Numbers from 1 on are a name for each line of any file.
+    """
+    numbers = {str(number) for number in range(1, len(references) + 1)}
+    if any(line.id is not None for line in references) or {line.id for line in lines} == numbers:
+        return lines
+    return [replace(line, id=None) for line in lines]
 
 
 def _first(count: int, cases: list[Case], lines: list[Line]) -> tuple[list[Case], list[Line]]:

@@ -128,9 +128,9 @@ def _read(path: Path, prediction_keys: Sequence[str], reference_keys: Sequence[s
         rows = ((f"{path}:{number}", row) for number, row in enumerate(text.split("\n"), 1) if row.strip())
         lines = [_from_json(row, place, prediction_keys, reference_keys) for place, row in rows]
     elif prediction_keys:
-        lines = [Line(f"{path}:{n}", None, row, (), "") for n, row in enumerate(text.splitlines(), 1)]
+        lines = [Line(f"{path}:{n}", None, row, (), "") for n, row in enumerate(_lines(text), 1)]
     else:
-        places = ((f"{path}:{number}", row) for number, row in enumerate(text.splitlines(), 1))
+        places = ((f"{path}:{number}", row) for number, row in enumerate(_lines(text), 1))
         lines = [Line(place, None, None, _checked_references([row], place), "") for place, row in places]
     if not lines:
         raise UserError(f"{path} holds no lines and must have one for each example")
@@ -138,6 +138,12 @@ def _read(path: Path, prediction_keys: Sequence[str], reference_keys: Sequence[s
     if repeated:
         raise UserError(f"{path} has more than one line for id {repeated[0][:40]}: leave one")
     return lines
+
+
+def _lines(text: str) -> list[str]:
+    """They end at a newline only: U+2028 and its kind are text, as where data is read."""
+    lines = text.split("\n")
+    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
 def _text_of(path: Path) -> str:

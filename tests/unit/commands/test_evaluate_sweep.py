@@ -176,3 +176,16 @@ def test_a_finished_job_is_there_while_both_of_its_files_are(missing: str | None
     for name in {"metrics.json", "predictions.jsonl"} - {missing}:
         (tmp_path / name).touch()
     assert EVALUATION_SWEEP.is_there(tmp_path) is (missing is None)
+
+
+def test_texts_may_hold_what_ends_lines_elsewhere(tmp_path: Path) -> None:
+    """For Python's splitlines each of these ends a line, and for JSON none does."""
+    jobs = [
+        finished(tmp_path / "order", GOOD_AT_ORDER, references="one\u2028two\x85three\x0cfour\u2029five"),
+        finished(tmp_path / "words", GOOD_AT_WORDS, references="one\u2028two\x85three\x0cfour\u2029five"),
+    ]
+    for job in jobs:  # as an evaluation writes it
+        file = job.folder / "predictions.jsonl"
+        rows = [json.loads(line) for line in file.read_text().split("\n") if line]
+        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    assert evaluation_table(tmp_path, jobs).data["jobs"][1]["difference"] is not None

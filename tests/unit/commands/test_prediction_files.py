@@ -71,3 +71,17 @@ def test_too_few_lines_for_a_limit_are_refused_with_what_was_wanted(tmp_path: Pa
     config = EvaluateConfig(predictions=str(predictions), references=str(references), limit=2)
     with pytest.raises(UserError, match=r"are 1 and must be 2, one line for each of the first 2 of references"):
         read_cases(config, predictions, Bench())
+
+
+@pytest.mark.parametrize(("ids", "expected"), [(("x:1", "x:2"), ["on x:1", "on x:2"]), (("2", "1"), ["on 1", "on 2"])])
+def test_references_without_ids_are_matched_in_order_or_by_the_numbers_of_their_lines(
+    ids: tuple[str, str], expected: list[str], tmp_path: Path
+) -> None:
+    """generate.py names each text, also those of a file without names."""
+    references, predictions = tmp_path / "references.jsonl", tmp_path / "predictions.jsonl"
+    references.write_text('{"document": "a", "summary": "one"}\n{"document": "b", "summary": "two"}\n')
+    predictions.write_text("".join(json.dumps({"id": one, "summary": f"on {one}"}) + "\n" for one in ids))
+    config = EvaluateConfig(predictions=str(predictions), references=str(references))
+    cases, texts = read_cases(config, predictions, Bench())
+    assert [case.references for case in cases] == [("one",), ("two",)]
+    assert texts == expected

@@ -124,3 +124,18 @@ def test_references_are_missed_by_name(tmp_path: Path) -> None:
         cases_of(predictions(tmp_path / "p.jsonl", {"prediction": "x"}))
     with pytest.raises(UserError, match=r"r\.jsonl:1 has no reference"):
         read_references(written(tmp_path / "r.jsonl", {"id": "a"}))
+
+
+def test_a_line_of_text_ends_at_a_newline_and_nowhere_else(tmp_path: Path) -> None:
+    texts = ["one\u2028two", "three\x0cfour\x85", "five"]
+    for ends in ("\n", "\r\n"):
+        file = tmp_path / "lines.txt"
+        file.write_bytes("".join(text + ends for text in texts).encode("utf-8"))
+        assert [line.text for line in read_predictions(file, may_be_empty=False)] == texts
+        assert [line.references for line in read_references(file)] == [(text,) for text in texts]
+
+
+def test_a_file_without_a_line_is_refused_and_one_empty_line_is_a_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no lines"):
+        predictions(tmp_path / "p.txt", may_be_empty=True)
+    assert [line.text for line in predictions(tmp_path / "p.txt", "", may_be_empty=True)] == [""]
