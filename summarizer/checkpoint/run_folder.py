@@ -13,7 +13,13 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-from summarizer.checkpoint.files import TEMPORARY_PREFIX, read_small, remove_folder, write_text_atomically
+from summarizer.checkpoint.files import (
+    TEMPORARY_PREFIX,
+    explaining_write_errors,
+    read_small,
+    remove_folder,
+    write_text_atomically,
+)
 from summarizer.checkpoint.format import (
     REPLACED_PREFIX,
     Checkpoint,
@@ -42,15 +48,25 @@ class Best:
 
 
 def new_run_folder(parent: Path) -> Path:
-    """A new folder in ``parent``, ours whatever else starts in the same second: creating it is what claims it."""
+    """A new folder in ``parent``, ours whatever else starts in the same second: creating it is what claims it.
+
+    Raises UserError when it cannot be made.
+    """
     stem = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    for number in count(1):
-        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+    with explaining_write_errors(parent):
         try:
-            folder.mkdir(parents=True)
+            parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            continue
-        return folder
+            raise UserError(
+                f"{parent} is no folder, or a link to one that is not there: mend it, or name another with run_dir="
+            ) from None
+        for number in count(1):
+            folder = parent / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
     raise AssertionError("count() is endless")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,3 +195,23 @@ def test_a_folder_that_is_no_run_folder_is_refused(tmp_path: Path, one_line: One
         assert f"({path})" in one_line(error)
     (tmp_path / "config.yaml").touch()
     assert ckpt.require_run_folder(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("what", ["file", "link to nowhere", "unwritable"])
+def test_a_new_run_folder_that_cannot_be_is_refused_in_one_line(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link to a disk that is not there once made it try for ever."""
+    parent = tmp_path / "outputs"
+    if what == "file":
+        parent.touch()
+    elif what == "link to nowhere":
+        parent.symlink_to(tmp_path / "scratch" / "gone")
+    else:
+        monkeypatch.setattr(Path, "mkdir", _refuse)
+    with pytest.raises(UserError, match=r"outputs (is no folder, or a link|cannot be written: Permission denied)"):
+        ckpt.new_run_folder(parent)
+
+
+def _refuse(path: Path, *_: object, **__: object) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
