@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from summarizer.allocator import keep_few_kernels, keep_freed_memory
 from summarizer.errors import UserError
+from summarizer.terminal import printable
 
 logger = logging.getLogger(__name__)
 
@@ -310,7 +311,7 @@ class _ConsoleFormatter(logging.Formatter):
     """Plain text; the level in front only where it is a warning or worse."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = printable(super().format(record))
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
 
 

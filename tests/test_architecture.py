@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "summarizer"
 
 # A unit may import those of earlier rows; never a neighbour of its own row, never one of a later row.
 ROWS = [
-    ["errors", "allocator"],
+    ["errors", "allocator", "terminal"],
     ["parallel"],
     ["tokenizer", "checkpoint", "runtime", "sharding", "measurement", "machine", "tables", "sentences"],
     ["model", "data"],

@@ -69,7 +69,9 @@ def _read_file(path: Path) -> str:
     try:
         return _decode(path.read_bytes(), str(path))
     except OSError as error:
-        raise UserError(f"input ({path}) cannot be read: {error.strerror}; check the path") from error
+        raise UserError(
+            f"input ({path}) cannot be read: {error.strerror}; check the path, or give a text itself as text="
+        ) from error
 
 
 def _from_json(line: str, place: str, column: str) -> Article:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import io
 import os
 import re
 import sys
@@ -24,9 +26,13 @@ from summarizer.commands.search import register_search
 from summarizer.config import to_object
 from summarizer.errors import EXIT_USER_ERROR, UserError
 from summarizer.parallel import is_spoken_for
+from summarizer.terminal import printable
 
 T = TypeVar("T")
 
+# What the user can mend: names that are too long or go in circles, and what is closed to this user.
+_OF_PATHS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS}
+_LONGEST_SHOWN = 200  # characters of a path
 _OURS = "UserError raised while resolving interpolation: "
 
 
@@ -36,6 +42,8 @@ def run(main: Callable[[], None], sweep: Sweep[T] | None = None) -> None:
     :param sweep: what --multirun does; by default it is refused.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions come to us as they are
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter that a terminal lacks is no end of an hour's work
     if "--version" in sys.argv[1:]:
         print(f"summarizer {version('summarizer')}")
         return
@@ -60,6 +68,8 @@ def run(main: Callable[[], None], sweep: Sweep[T] | None = None) -> None:
         # The reader of our output has seen enough, like `| head` does; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        _refuse_settings(_of_path(error))
 
 
 def _sweep(main: Callable[[], None], sweep: Sweep[T] | None) -> None:
@@ -99,6 +109,18 @@ def execute(
         _refuse(str(error))
     except OmegaConfBaseException as error:
         _refuse(explain(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _refuse(_of_path(error))
+
+
+def _of_path(error: OSError) -> str:
+    """One line for a path that no command can use, whatever it was named for; other errors are raised again."""
+    if error.errno not in _OF_PATHS or not isinstance(error.filename, str):
+        raise error
+    name = error.filename if len(error.filename) <= _LONGEST_SHOWN else f"{error.filename[:_LONGEST_SHOWN]}..."
+    return f"{name} cannot be used: {error.strerror}; check the path, and whether you may read or write there"
 
 
 def explain(error: Exception) -> str:
@@ -136,6 +158,5 @@ def _refuse_settings(message: str) -> NoReturn:
 
 
 def _refuse(message: str) -> NoReturn:
-    line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)

@@ -18,6 +18,7 @@ from summarizer.inference import Summarizer
 from summarizer.presentation.attention_page import PageEntry, attention_page
 from summarizer.presentation.pictures import attention_png
 from summarizer.runtime import configure_logging
+from summarizer.terminal import printable
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,8 @@ def _write(config: GenerateConfig, articles: list[Article], found: list[list[Sum
     else:
         content = _as_text(found[0])
     if config.output is None:
-        sys.stdout.write(content)
+        # A pointer copies what steers a terminal as it copies words; a pipe gets the text as it is.
+        sys.stdout.write(printable(content) if sys.stdout.isatty() else content)
         return
     output = Path(config.output)
     write_text_atomically(output, content)

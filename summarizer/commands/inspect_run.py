@@ -17,6 +17,7 @@ from summarizer.commands.run_report import RunReport, report_on
 from summarizer.config import InspectRunConfig, TrainConfig
 from summarizer.evaluation.tables import baseline_title
 from summarizer.runtime import configure_logging
+from summarizer.terminal import printable
 
 EXIT_NOT_SOUND = 1
 
@@ -30,7 +31,7 @@ def inspect_run(config: InspectRunConfig) -> None:
     report = report_on(Path(config.run))
     plan = plan_resume(report)
     text = json.dumps(as_data(report, plan), indent=2) if config.json else as_text(report, plan)
-    print(_printable(text))
+    print(printable(text))
     if report.faults:
         sys.stdout.flush()
         sys.exit(EXIT_NOT_SOUND)
@@ -277,8 +278,3 @@ def _size(size: int) -> str:
 
 def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
-
-
-def _printable(text: str) -> str:
-    """File names may hold what moves a terminal's cursor, or what it cannot encode."""
-    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)

@@ -42,7 +42,6 @@ def plan(config: PlanConfig) -> None:
         print(f"\n{comparison.table()}")
         content["measured"] = vars(comparison)
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(output, json.dumps(content, indent=1, default=vars) + "\n")
         logger.info("\nall of it is in %s", output)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from summarizer.config.parts import validate_parts
 from summarizer.decoding.reading import LongDocument
 from summarizer.errors import UserError
 from summarizer.runtime import RuntimeConfig
+
+_LONGEST_NAME = 255  # bytes, on the usual file systems
 
 
 @dataclass(kw_only=True)
@@ -58,6 +61,11 @@ class GenerateConfig:
         validate_parts(self)
         if self.text is not None and self.input is not None:
             raise UserError(f"text and input ({self.input}) are both given and only one can be: leave one out")
+        if (
+            self.input is not None
+            and max(map(len, map(os.fsencode, Path(self.input).parts)), default=0) > _LONGEST_NAME
+        ):
+            raise UserError(f"input ({self.input[:40]}...) must name a file or folder: a text itself goes into text=")
         if self.n_best < 1:
             raise UserError(f"n_best ({self.n_best}) must be at least 1")
         if self.attention is not None and Path(self.attention).suffix not in (".html", ".png"):

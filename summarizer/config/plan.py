@@ -11,7 +11,6 @@ from summarizer.planning.devices import DEVICES, THIS
 from summarizer.planning.lengths import DataSizeConfig
 
 _MOST_GPUS = 1 << 16
-_SMALLEST_VOCABULARY = 8
 
 
 @dataclass(kw_only=True)
@@ -63,8 +62,6 @@ class PlanConfig(TrainConfig):
             raise UserError(
                 f"price_per_gpu_hour ({self.price_per_gpu_hour}) must be 0 or more; null says nothing of cost"
             )
-        if self.tokenizer.vocab_size < _SMALLEST_VOCABULARY:
-            raise UserError(f"tokenizer.vocab_size ({self.tokenizer.vocab_size}) must be at least 8")
         if self.measure < 0:
             raise UserError(f"measure ({self.measure}) must be 0 or more updates")
         if self.measure and (self.device != THIS or self.gpus != 1):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -59,10 +60,11 @@ def find_split_files(path: str, split: str, *, is_test: bool) -> SplitFiles:
 def _resolve(path: str) -> Path:
     # The bundled sample is configured as `data/sample`, which must be found from every working directory: a
     # relative path that does not exist here is looked up beside the package, in the root of the repository.
-    given = Path(path).expanduser()
-    for candidate in (given, REPOSITORY / given):
-        if candidate.exists():
-            return candidate
+    with suppress(RuntimeError):  # ~somebody whom this machine does not know
+        given = Path(path).expanduser()
+        for candidate in (given, REPOSITORY / given):
+            if candidate.exists():
+                return candidate
     raise UserError(f"data.path ({path}) does not exist; give a folder or file of {_EXPECTED}")
 
 

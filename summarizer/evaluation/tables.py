@@ -10,6 +10,7 @@ from summarizer.evaluation.compare import Comparison
 from summarizer.evaluation.evaluator import Evaluation, Record
 from summarizer.evaluation.rouge import ROUGE_TITLES
 from summarizer.evaluation.traits import PLAIN_NUMBERS, TRAITS
+from summarizer.terminal import printable
 
 _DOCUMENT_LINES = 4  # of each document that a sample shows
 _P_NOTE = "p: how often the luck of the examples drawn makes such a difference (paired bootstrap)"
@@ -144,7 +145,7 @@ def _sample(record: Record, number: int, total: int, width: int) -> str:
     )
     return "\n".join(
         [
-            f"--- {number} of {total} (id {_printable(record.case.id)}) ".ljust(width, "-")[:width],
+            f"--- {number} of {total} (id {printable(record.case.id)}) ".ljust(width, "-")[:width],
             _labelled("document", record.case.document or "(not known)", width, _DOCUMENT_LINES),
             *(_labelled("reference", reference, width) for reference in record.case.references),
             _labelled("prediction", record.prediction or "(empty)", width),
@@ -158,13 +159,8 @@ def _labelled(label: str, text: str, width: int, most_lines: int | None = None) 
     lines = [
         wrapped
         for line in text.splitlines()
-        for wrapped in textwrap.wrap(_printable(line), width - len(margin), max_lines=most_lines, placeholder=" ...")
+        for wrapped in textwrap.wrap(printable(line), width - len(margin), max_lines=most_lines, placeholder=" ...")
     ]
     if most_lines is not None and len(lines) > most_lines:
         lines = [*lines[: most_lines - 1], "..."]
     return textwrap.indent("\n".join(lines), margin).replace(margin, label.ljust(len(margin)), 1)
-
-
-def _printable(line: str) -> str:
-    """Without control characters: an article is a stranger's text and must not steer the terminal."""
-    return "".join(character if character.isprintable() else " " for character in line)

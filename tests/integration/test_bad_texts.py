@@ -48,6 +48,8 @@ INPUTS = {
     "a text of white space": (["text=  "], None, ["text holds no text"]),
     "an empty standard input": ([], None, ["standard input holds no text"]),
     "a missing file": (["input=none.txt"], None, ["input (none.txt)", "check the path"]),
+    "a text for a file": (["input=" + "Words. " * 99], None, ["input (Words. ", "must name a file", "text="]),
+    "a short text for a file": (["input=Words of a text."], None, ["input (Words of a text.)", "text="]),
     "a folder without texts": (["input=."], None, ["input (.)", "without a .txt file"]),
     "a folder with an empty text": (["input=."], b" ", ["in.txt holds no text"]),
     "a file for the summaries of a folder": (

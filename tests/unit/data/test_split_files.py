@@ -121,3 +121,8 @@ def test_a_jsonl_without_the_column_names_the_key_to_set(
     with pytest.raises(UserError, match=r'"article" among id, document, summary; set data\.document_column') as e:
         ids(open_local(tmp_path, document_column="article"))
     one_line(e)
+
+
+def test_a_home_of_nobody_is_no_folder(open_local: OpenLocal) -> None:
+    with pytest.raises(UserError, match=r"data\.path \(~nobody-of-this-name/data\) does not exist"):
+        open_local("~nobody-of-this-name/data")
