@@ -20,6 +20,9 @@ from summarizer.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+# What asking for a lock gives where a file system has none: Lustre mounted without flock, some of NFS and FUSE.
+_WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+
 # Whatever carries this prefix is unfinished or already given up: any later run may delete it.
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -165,8 +168,9 @@ class RunInUseError(UserError):
 class RunLock:
     """Holds a run folder for this process: ``with RunLock(run_dir): ...``.
 
-    The lock is the kernel's (``flock``), not the presence of a file: it ends with the process, in any way.
-    Processes that this one forks do not hold it: data loader workers outlive a killed parent by seconds.
+    The lock is the kernel's (``flock``), not the presence of a file: it ends with the process, in any way. On a file
+    system that has no locks, as some clusters' have none, a warning says so and nobody is kept out. Processes that this
+    one forks do not hold it: data loader workers outlive a killed parent by seconds.
     """
 
     _held: ClassVar[set[int]] = set()  # descriptors
@@ -196,13 +200,28 @@ class RunLock:
 
     def _acquire(self, descriptor: int) -> None:
         deadline = time.monotonic() + self._wait_seconds
-        while not _try_lock(descriptor):
+        while not self._has_got(descriptor):
             if time.monotonic() >= deadline:
                 raise RunInUseError(
                     f"run_dir ({self._run_dir}) is in use by {_holder(descriptor)}; wait for it to end, or "
                     "choose another run_dir"
                 )
             time.sleep(0.05)
+        self._sign(descriptor)
+
+    def _has_got(self, descriptor: int) -> bool:
+        try:
+            return _try_lock(descriptor)
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
+            logger.warning(
+                "the file system of %s has no locks (%s): see to it that no other process trains there",
+                self._run_dir, error.strerror,
+            )  # fmt: skip
+            return True
+
+    def _sign(self, descriptor: int) -> None:
         os.ftruncate(descriptor, 0)
         since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
         os.pwrite(descriptor, f"process {os.getpid()} since {since}\n".encode(), 0)
@@ -231,6 +250,8 @@ def lock_holder(run_dir: Path) -> str | None:
         return None
     try:
         return None if _try_lock(descriptor, fcntl.LOCK_SH) else _holder(descriptor)
+    except OSError:  # no locks there: nobody can tell
+        return None
     finally:
         os.close(descriptor)
 

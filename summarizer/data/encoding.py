@@ -9,10 +9,10 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from summarizer.checkpoint import ScratchFolder, made_once, remove_abandoned
-from summarizer.checkpoint.files import sync
+from summarizer.checkpoint.files import remove_folder, sync
 from summarizer.data.encoded import HASHES_FILE, Checksum, EncodedDataset, EncodingReport, Lengths, verify, write_meta
 from summarizer.data.example import Example
 from summarizer.data.sources import ReadReport
@@ -66,7 +66,9 @@ def encode_split(
     if cached is not None:
         return cached
     with made_once(folder):
-        if not folder.exists():
+        if folder.exists():  # another made it meanwhile, or it is damaged
+            cached = _open_cached(folder, on_damage=partial(_remove_damaged, folder, cache_dir))
+        if cached is None:
             with _explaining_disk_errors(cache_dir):
                 scratch = ScratchFolder(folder.parent)  # a sibling of the final folder, so that renaming is atomic
             with scratch as scratch_folder:
@@ -76,7 +78,8 @@ def encode_split(
                 with _explaining_disk_errors(cache_dir):
                     writer.finish(fingerprint, split.report)
                     _publish(writing, folder)
-    return EncodedDataset(folder)
+            cached = EncodedDataset(folder)
+    return cached
 
 
 def find_encoded(
@@ -187,17 +190,23 @@ def _text_hash(text: str) -> int:
     return int.from_bytes(digest, "little")
 
 
-def _open_cached(folder: Path) -> EncodedDataset | None:
-    """The dataset of ``folder``; None if there is none, or a damaged one, which is removed."""
+def _open_cached(folder: Path, on_damage: Callable[[Exception], object] = lambda error: None) -> EncodedDataset | None:
+    """The dataset of ``folder``; None if there is none, or a damaged one."""
     if not folder.exists():
         return None
     try:
         verify(folder)
         return EncodedDataset(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.warning("the encoded cache %s is damaged (%s): encoding again", folder, error)
-        shutil.rmtree(folder, ignore_errors=True)
+        on_damage(error)
         return None
+
+
+def _remove_damaged(folder: Path, cache_dir: Path, error: Exception) -> None:
+    """What cannot be removed would be taken for whole: that is an error."""
+    logger.warning("the encoded cache %s is damaged (%s): encoding again", folder, error)
+    with _explaining_disk_errors(cache_dir), suppress(FileNotFoundError):  # where there are no locks, gone meanwhile
+        remove_folder(folder)
 
 
 def _publish(writing: Path, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import subprocess
@@ -152,3 +153,24 @@ def test_the_lock_of_a_killed_process_is_removed_and_nobody_waits_for_it(tmp_pat
     lock.touch()
     ckpt.remove_abandoned(tmp_path)
     assert not lock.exists()
+
+
+def test_a_lock_that_fails_otherwise_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", lambda *_: os.fstat(-1))  # a bad descriptor
+    with pytest.raises(UserError, match="cannot be written"), ckpt.RunLock(tmp_path / "run"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_trained_on_with_a_warning(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As that of a cluster may be."""
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with ckpt.RunLock(tmp_path / "run"):
+        assert "has no locks" in caplog.text
+        assert ckpt.lock_holder(tmp_path / "run") is None

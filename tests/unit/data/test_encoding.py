@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import pickle
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -212,6 +215,42 @@ def test_a_damaged_file_is_noticed_and_the_cache_rebuilt(
     assert contents(encode(tmp_path)) == expected_contents()
     assert "damaged" in caplog.text
     assert files[number].read_bytes() == content
+
+
+def test_a_damaged_cache_that_cannot_be_removed_is_refused_and_not_taken_for_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that belongs to somebody else."""
+    encode(tmp_path)
+    values = next(tmp_path.rglob("source.values"))
+    values.write_bytes(values.read_bytes()[::-1])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, ignore_errors=False, **__: None if ignore_errors else refuse())
+    with pytest.raises(UserError, match=r"data\.cache_dir .* cannot be written \(Permission denied\)"):
+        encode(tmp_path)
+
+
+def test_who_finds_the_damage_late_leaves_what_another_made_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode(tmp_path)
+    values = next(tmp_path.rglob("source.values"))
+    whole = values.read_bytes()
+    values.write_bytes(whole[::-1])
+
+    @contextmanager
+    def waited(path: Path) -> Iterator[None]:
+        values.write_bytes(whole)  # by the process that was waited for
+        yield
+
+    monkeypatch.setattr(encoding, "made_once", waited)
+    tokenizer = counting()
+    assert contents(encode(tmp_path, tokenizer=tokenizer)) == expected_contents()
+    assert tokenizer.texts_encoded == 0
 
 
 @pytest.mark.parametrize("meta", ["[]", "{}", "null", '{"files": {}}', '{"files": {}, "crc32": 3}', "\x00"])
