@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -23,7 +24,7 @@ from summarizer.commands.arguments import for_hydra, is_sweep
 from summarizer.commands.jobs import Result, Sweep
 from summarizer.commands.multirun import concluding, execute_job, is_job, require_one_process, sweep_arguments
 from summarizer.commands.search import register_search
-from summarizer.config import to_object
+from summarizer.config import overruled_choices, to_object
 from summarizer.errors import EXIT_USER_ERROR, UserError
 from summarizer.parallel import is_spoken_for
 from summarizer.terminal import printable
@@ -94,6 +95,7 @@ def execute(
     What the user gave wrong ends here, with one line on standard error and exit status 2: an exception that
     leaves a Hydra job is announced in words of its own. In a sweep it ends one job.
     """
+    _tell_overruled(composed)
     if is_job() and sweep is not None:
         return execute_job(sweep, command, composed, partial(to_object, schema=schema), explain)
     try:
@@ -113,6 +115,12 @@ def execute(
         raise
     except OSError as error:
         _refuse(_of_path(error))
+
+
+def _tell_overruled(composed: DictConfig) -> None:
+    if HydraConfig.initialized() and not is_spoken_for():
+        for line in overruled_choices(composed):
+            print(f"note: {printable(line)}", file=sys.stderr)
 
 
 def _of_path(error: OSError) -> str:

@@ -13,6 +13,7 @@ from summarizer.config.evaluate import EvaluateConfig
 from summarizer.config.generate import GenerateConfig
 from summarizer.config.identity import HARMLESS, decisive_settings
 from summarizer.config.inspect_run import InspectRunConfig
+from summarizer.config.overruled import overruled_choices
 from summarizer.config.plan import PlanConfig
 from summarizer.config.saved import flat_settings, from_yaml, to_yaml
 from summarizer.config.train import TrainConfig
@@ -35,6 +36,7 @@ __all__ = [
     "decisive_settings",
     "flat_settings",
     "from_yaml",
+    "overruled_choices",
     "register_schemas",
     "require_fitting_search",
     "to_object",
