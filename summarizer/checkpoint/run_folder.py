@@ -167,7 +167,7 @@ def load_model_weights(
             logger.warning("skipped a checkpoint: %s", error)
             faults.append(error)
     _refuse_if_any(run_dir, faults)
-    raise UserError(f"run ({run_dir}) has no checkpoint yet; train it first: python scripts/train.py run_dir={run_dir}")
+    raise UserError(f"run ({run_dir}) has no checkpoint yet; let the command that trains it save one first")
 
 
 def prune(run_dir: Path, keep_last: int, protect: Collection[int] = ()) -> list[int]:

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 from summarizer.checkpoint import write_bytes_atomically
-from summarizer.commands.hints import script_command
 from summarizer.commands.preparation import obtain_tokenizer
 from summarizer.config import TrainTokenizerConfig
 from summarizer.data.sources import open_split
@@ -28,7 +27,4 @@ def train_tokenizer(config: TrainTokenizerConfig) -> None:
     example = next(iter(split)).summary.splitlines()[0]
     logger.info("%s holds %d pieces; for example:", output, tokenizer.vocab_size)
     logger.info("  %s", " ".join(tokenizer.pieces(tokenizer.encode(example))))
-    settings = [f"data={config.data.name}", f"tokenizer.path={output}"]
-    if config.data.path is not None:
-        settings.insert(1, f"data.path={config.data.path}")
-    logger.info("next:\n  %s", script_command("train", *settings))
+    logger.info("next: the training command of this data, with tokenizer.path=%s", output)

@@ -15,6 +15,7 @@ HARMLESS = (
     "training.max_failed_saves",
     "training.max_steps",
     "validation.samples",
+    "decoding.max_batch_tokens",  # memory and speed: what does not fit is changed to go on
     "runtime.",
     "data.cache_dir",
     "data.path",  # the same texts may lie elsewhere; their hashes are in the checkpoints

@@ -18,7 +18,7 @@ from summarizer.evaluation.evaluator import Evaluation, Record
 from summarizer.evaluation.marked_text import mark_pair
 from summarizer.evaluation.published import PUBLISHED
 from summarizer.evaluation.rouge import ROUGE_TITLES
-from summarizer.evaluation.tables import baseline_title, described_p, trait_text
+from summarizer.evaluation.tables import baseline_title, described_p, few_note, trait_text
 from summarizer.evaluation.traits import TRAITS
 from summarizer.evaluation.words import unicode_words
 
@@ -94,7 +94,9 @@ def pick_examples(records: Sequence[Record], count: int, *, seed: int) -> list[P
 
 
 def _facts(evaluation: Evaluation, subject: Subject) -> str:
-    facts = {**subject.facts, "examples": f"{len(evaluation.records):,}", "protocol": evaluation.protocol}
+    count = len(evaluation.records)
+    examples = "; ".join(filter(None, [f"{count:,}", few_note(count)]))
+    facts = {**subject.facts, "examples": examples, "protocol": evaluation.protocol}
     return "".join(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in facts.items())
 
 

@@ -15,7 +15,6 @@ from summarizer.terminal import printable
 _DOCUMENT_LINES = 4  # of each document that a sample shows
 _P_NOTE = "p: how often the luck of the examples drawn makes such a difference (paired bootstrap)"
 _FEW = 30  # examples below which a percentile bootstrap is known to be too sure
-_FEW_NOTE = f"fewer than {_FEW} examples: intervals are narrower than they should be"
 _NARROWEST = 40  # columns below which a sample is no longer text
 
 
@@ -28,7 +27,8 @@ def evaluation_table(evaluation: Evaluation) -> str:
     parts = [_ruled(title, _score_rows(evaluation))]
     if evaluation.difference:
         parts[0] += "\n" + _P_NOTE
-    parts[0] += _few_note(count)
+    if note := few_note(count):
+        parts[0] += "\n" + note
     if evaluation.baselines:
         header = ["F1 of extracts", *ROUGE_TITLES.values()]
         parts.append(_ruled("", [header, *map(_baseline_row, *zip(*evaluation.baselines.items(), strict=True))]))
@@ -51,11 +51,12 @@ def comparison_table(comparison: Comparison) -> str:
             ]
         )  # fmt: skip
     title = f"ROUGE x 100 of the same {comparison.examples:,} examples; difference: first less second"
-    return _ruled(title, rows) + _few_note(comparison.examples)
+    return "\n".join(filter(None, [_ruled(title, rows), few_note(comparison.examples)]))
 
 
-def _few_note(examples: int) -> str:
-    return "\n" + _FEW_NOTE if examples < _FEW else ""
+def few_note(examples: int) -> str:
+    """What to know of intervals over so few; empty where there is nothing to know."""
+    return f"fewer than {_FEW} examples: intervals are narrower than they should be" if examples < _FEW else ""
 
 
 def described_p(p: float, resamples: int) -> str:

@@ -94,3 +94,24 @@ def cut_off(browser: Browser) -> list[str]:
     """The tables that are wider than their place."""
     script = "return [...document.querySelectorAll('.wide')].filter((place) => place.scrollWidth > place.clientWidth)"
     return list(browser.run(f"{script}.map((place) => place.textContent)"))
+
+
+def test_each_line_begins_on_the_side_of_its_script(browser: Browser, tmp_path: Path) -> None:
+    prediction = "وافق المجلس.\nThe council."
+    evaluation = evaluate(lambda _: [prediction], [Case("ar", "", ("وافق.",))], resamples=10, language="ar")
+    file = tmp_path / "report.html"
+    file.write_text(report_page(evaluation, Subject("mine")), "utf-8")
+    browser.open(file.as_uri())
+    sides = browser.run(
+        """
+        const box = document.querySelector(".prediction .text"), text = box.firstChild;
+        const middle = box.getBoundingClientRect().left + box.clientWidth / 2;
+        return [0, text.data.indexOf("T")].map((place) => {
+          const range = document.createRange();
+          range.setStart(text, place);
+          range.setEnd(text, place + 1);
+          return range.getBoundingClientRect().left > middle ? "right" : "left";
+        });
+        """
+    )
+    assert sides == ["right", "left"]

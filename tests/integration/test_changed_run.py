@@ -105,6 +105,7 @@ HARMLESS_CHANGES: dict[str, Any] = {
     "training.max_steps": 301,
     "training.max_failed_saves": 9,
     "validation.samples": 0,
+    "decoding.max_batch_tokens": 999,
     "runtime.num_threads": None,
     "runtime.deterministic": True,
     "runtime.flash_attention": False,

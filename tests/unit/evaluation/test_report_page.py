@@ -69,6 +69,11 @@ def test_the_page_holds_the_numbers() -> None:
     assert page.count("<svg viewBox") == 4
 
 
+@pytest.mark.parametrize(("count", "is_few"), [(29, True), (30, False)])
+def test_a_page_of_few_examples_says_what_their_intervals_are_worth(count: int, is_few: bool) -> None:
+    assert ("intervals are narrower than they should be" in page_of(made(count))) == is_few
+
+
 def test_the_page_needs_nothing_else() -> None:
     outline = Outline(page_of(made(3)))
     assert outline.addresses == []
