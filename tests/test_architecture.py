@@ -199,3 +199,9 @@ def test_what_is_allowed_is_no_breach(tmp_path: Path, file: str, code: str) -> N
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(code)
     assert [*broken_rows(tmp_path), *broken_reserves(tmp_path), *utils_modules(tmp_path)] == []
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Tests are no packages: of two files of one name in one run pytest collects neither."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
