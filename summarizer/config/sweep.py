@@ -21,11 +21,13 @@ def register_resolvers() -> None:
 
 
 def sweep_folder(chosen: str | None) -> str:
-    """``chosen``, or else a new folder below outputs/. Raises UserError for a file."""
+    """``chosen``, or else a new folder below outputs/. Raises UserError for a file, and for the folder of a run."""
     if not chosen:
         return str(new_run_folder(Path("outputs")))
     if Path(chosen).exists() and not Path(chosen).is_dir():
         raise UserError(f"{chosen} is a file, and a sweep needs a folder for its jobs: choose another")
+    if Path(chosen, "config.yaml").is_file():
+        raise UserError(f"{chosen} is the folder of a run, and a sweep needs one of its own: choose another")
     return chosen
 
 

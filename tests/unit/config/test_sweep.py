@@ -45,3 +45,9 @@ def test_a_sweep_goes_where_it_is_told_or_into_a_new_folder(tmp_path: Path, monk
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file is a file"):
         sweep_folder("file")
+
+
+def test_a_sweep_is_not_put_into_a_run(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(UserError, match="is the folder of a run"):
+        sweep_folder(str(tmp_path))
