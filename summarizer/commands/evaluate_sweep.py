@@ -52,7 +52,11 @@ def evaluation_table(folder: Path, jobs: Sequence[Job]) -> SweepTable:
         markdown_table(rows),
     ]
     lines += [f"\nfailed: {job.name}: {job.record.reason}" for job in ordered if job.record.status is Status.failed]
-    lines += [f"\nunfinished: {job.name}" for job in ordered if job.record.status is Status.unfinished]
+    lines += [
+        f"\nunfinished: {job.name}: the same command scores it"
+        for job in ordered
+        if job.record.status is Status.unfinished
+    ]
     commands = []
     if len(done) > 1:
         commands = [script_command("evaluate", f"compare=[{done[0].folder},{done[1].folder}]")]

@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from summarizer.checkpoint import lock_holder
 from summarizer.commands.jobs import JOB_FILE, Status, read_record
 from summarizer.errors import UserError
+from summarizer.runtime import configure_logging
 from summarizer.training.config import BEST_IS_LOWEST
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Search(Sweeper):
                 "model.dropout=0,0.1"
             )
         self._require_settings()
+        configure_logging()  # no job has done so yet
         self.folder = Path(self.composed.hydra.sweep.dir)
         self.study = self._open_study()
         for trials in self._batches():
@@ -124,7 +126,7 @@ class Search(Sweeper):
                 f"{objective}: choose another run_dir"
             )
         if study.trials:
-            logger.info("the search goes on after %d trials", len(study.trials))
+            logger.info("the search goes on after %d trials of %d", len(study.trials), self.trials)
         return study
 
     def _batches(self) -> Iterator[list[_Choice]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -47,13 +48,14 @@ def test_the_search_goes_on_where_it_stands_and_knows_what_each_job_gave(
     folder = tmp_path / "search"
     assert search(LR, "model.dropout=0,0.1", "hydra.sweeper.trials=2").status == 0
     first = jobs_of(folder)
+    logging.getLogger("summarizer").handlers.clear()  # as in a process that begins
     outcome = search(LR, "model.dropout=0,0.1", "hydra.sweeper.trials=4")
     assert outcome.status == 0, outcome.err
     jobs = jobs_of(folder)
     assert len(first) == 2
     assert len(jobs) == 4, "each job is another"
     assert first.items() <= jobs.items()
-    assert "the search goes on after 2 trials" in outcome.err
+    assert "the search goes on after 2 trials of 4" in outcome.err
     assert "finished before" not in outcome.err
     found = study(folder)
     assert found.direction.name == "MINIMIZE"

@@ -145,7 +145,8 @@ def test_what_is_not_finished_stands_below_and_says_why(tmp_path: Path) -> None:
     )
     assert [job["name"] for job in table.data["jobs"]] == ["d", "o", "f"]
     assert table.text.startswith(f"1 of 3 jobs in {tmp_path} finished; best first by ROUGE-Lsum")
-    assert re.findall(r"\n((?:un)?\w+ed: .*)", table.text) == ["failed: f: x (1) must be 2", "unfinished: o"]
+    below = ["failed: f: x (1) must be 2", "unfinished: o: the same command scores it"]
+    assert re.findall(r"\n((?:un)?\w+ed: .*)", table.text) == below
     assert cells(table)["d"][5] == "-", "nobody knows how fast these were written"
     assert [job["reason"] for job in table.data["jobs"]] == [None, None, "x (1) must be 2"]
     assert table.next_commands == [], "there are no two to compare"
