@@ -16,6 +16,7 @@ from summarizer.commands.hints import script_command, tensorboard_command
 from summarizer.commands.jobs import Result
 from summarizer.commands.prediction_files import language_of, predictions_file, read_cases
 from summarizer.config import EvaluateConfig
+from summarizer.data.config import DataConfig
 from summarizer.decoding.config import DecodingConfig
 from summarizer.decoding.generator import Summary
 from summarizer.decoding.reading import LongDocument
@@ -101,8 +102,9 @@ def _score_run(
 ) -> Result:
     output = _output_folder(config, Path(run) / "evaluation" / config.split)
     logger.info(
-        "%s, step %s: %s examples of %s, on %s%s",
-        run, f"{summarizer.step:,}", f"{len(cases):,}", config.split, summarizer.runtime.describe(),
+        "%s, step %s: %s examples of %s%s, on %s%s",
+        run, f"{summarizer.step:,}", f"{len(cases):,}", config.split,
+        _limited(config, summarizer.config.data, len(cases)), summarizer.runtime.describe(),
         f", {processes.size} processes" if processes.size > 1 else "",
     )  # fmt: skip
 
@@ -144,6 +146,13 @@ def _score_run(
         logger.info("  %s", script_command("generate", f"run={run}", "text=An article of your own."))
         logger.info("  %s", tensorboard_command(run))
     return _result(config, evaluation, sum(len(summary.target) for summary in summaries))
+
+
+def _limited(config: EvaluateConfig, data: DataConfig, examples: int) -> str:
+    """That the run's own limit left out the rest, where nobody gave one here."""
+    if config.limit is not None or data.limit.of(config.split) != examples:
+        return ""
+    return f" (the first ones, by the run's data.limit.{config.split}; limit= takes more)"
 
 
 def _described(search: DecodingConfig) -> str:

@@ -15,7 +15,7 @@ from summarizer.config import EvaluateConfig
 from summarizer.data.config import DataConfig
 from summarizer.data.sources import open_split
 from summarizer.decoding.encoder_memory import EncoderMemory
-from summarizer.evaluation.cases import Case
+from summarizer.evaluation.cases import Case, named_apart
 from summarizer.evaluation.evaluator import Baselines
 from summarizer.inference import CONFIG_FILE, TOKENIZER_FILE, Summarizer
 
@@ -79,7 +79,7 @@ class Bench:
         limit = replace(data.limit, **{config.split: config.limit}) if config.limit else data.limit
         chosen = replace(data, path=config.data_path or data.path, limit=limit)
         read = partial(open_split, chosen, config.split)
-        return self._cases.get((repr(chosen), config.split), lambda: [Case.of(example) for example in read()])
+        return self._cases.get((repr(chosen), config.split), lambda: named_apart([Case.of(each) for each in read()]))
 
     def baselines(self, cases: list[Case], *settings: Hashable) -> _Reuse:
         """Those of these very cases under these settings."""

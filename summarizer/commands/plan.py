@@ -19,6 +19,7 @@ from summarizer.planning.measured import compare
 from summarizer.planning.plan import Training, link_between, make_plan, require_fit
 from summarizer.planning.report import plain, tables
 from summarizer.runtime import Precision, configure_logging, set_up
+from summarizer.tokenizer import Tokenizer, TokenizerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def _training(config: PlanConfig) -> Training:
     device.peak(precision)  # or a refusal
     return Training(
         model=config.model,
-        vocab_size=config.tokenizer.vocab_size,
+        vocab_size=_vocab_size(config.tokenizer),
         lengths=_known_lengths(config) or _given_lengths(config),
         batching=config.data.batching,
         accumulate=config.training.accumulate,
@@ -71,6 +72,11 @@ def _training(config: PlanConfig) -> Training:
         recompute=config.runtime.recompute_activations,
         mfu=config.mfu,
     )
+
+
+def _vocab_size(config: TokenizerConfig) -> int:
+    """That of the trained tokenizer, where one is named: training takes it as it is."""
+    return config.vocab_size if config.path is None else Tokenizer.load(config.path).vocab_size
 
 
 def _given_lengths(config: PlanConfig) -> Lengths:

@@ -7,7 +7,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,24 @@ class Case:
     @classmethod
     def of(cls, example: Example) -> Case:
         return cls(example.id, example.document, (example.summary,))
+
+
+def named_apart(cases: Sequence[Case]) -> list[Case]:
+    """The same, where an id that an earlier case has too gets a number behind it: ``a``, ``a (2)``, ``a (3)``.
+
+    Data may repeat an id; predictions are matched by it.
+    """
+    taken = {case.id for case in cases}
+    times: dict[str, int] = {}
+    apart = []
+    for case in cases:
+        name, number = case.id, times.get(case.id, 0) + 1
+        while number > 1 and (name := f"{case.id} ({number})") in taken:
+            number += 1
+        times[case.id] = number
+        taken.add(name)
+        apart.append(replace(case, id=name))
+    return apart
 
 
 @dataclass(frozen=True)
@@ -136,7 +154,7 @@ def _read(path: Path, prediction_keys: Sequence[str], reference_keys: Sequence[s
         raise UserError(f"{path} holds no lines and must have one for each example")
     repeated = [each for each, count in Counter(line.id for line in lines).items() if each is not None and count > 1]
     if repeated:
-        raise UserError(f"{path} has more than one line for id {repeated[0][:40]}: leave one")
+        raise UserError(f"{path} has more than one line for id {repeated[0][:40]}: leave one, or leave out all ids")
     return lines
 
 

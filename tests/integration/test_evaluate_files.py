@@ -159,3 +159,21 @@ def test_the_language_is_that_of_the_run_unless_another_is_given(
         outcome = command("evaluate", f"run={smoke.folder}", *quick, *arguments)
         assert outcome.status == 0, outcome.err
     assert searched_by == ["en", "vi"], "minimum Bayes risk decoding compares samples by the words of the texts"
+
+
+def test_evaluations_of_data_with_repeated_ids_are_compared(
+    command: Command, tmp_path: Path, smoke: TrainedRun
+) -> None:
+    """And that a run's own limit left rows out is told, for the data may be others."""
+    rows = [{**row, "id": "same", "summary": row["reference"]} for row in [*ROWS, *ROWS, *ROWS]]
+    data = written(tmp_path / "test.jsonl", rows)
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder, decoding in zip(folders, ("greedy", "beam"), strict=True):
+        few = ["samples=0", "resamples=20", "tensorboard=false"]
+        of_run = f"run={smoke.folder}"
+        outcome = command("evaluate", of_run, f"data_path={data}", f"output={folder}", f"decoding={decoding}", *few)
+        assert outcome.status == 0, outcome.err
+        assert "8 examples of test (the first ones, by the run's data.limit.test; limit= takes more)" in outcome.err
+    outcome = command("evaluate", f"compare=[{folders[0]},{folders[1]}]", "resamples=20")
+    assert outcome.status == 0, outcome.err
+    assert "the same 8 examples" in outcome.out

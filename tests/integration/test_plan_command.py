@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from summarizer.tokenizer import Tokenizer, TokenizerConfig
+
 if TYPE_CHECKING:
     from tests.integration.conftest import Command, TrainedRun
 
@@ -26,6 +28,14 @@ def test_a_training_is_foretold_printed_and_written(command: Command, tmp_path: 
     assert len(content["memory"]) == 4
     assert content["cost"] == pytest.approx(content["gpu_hours"] * 2.5)
     assert str(file) in outcome.err
+
+
+def test_a_trained_tokenizer_has_the_vocabulary_that_it_has(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.model"
+    texts = [f"words {n} of {n * n} texts" for n in range(99)]
+    file.write_bytes(Tokenizer.train(texts, TokenizerConfig(vocab_size=290)).to_bytes())
+    outcome = command("plan", *QUICK, f"tokenizer.path={file}")
+    assert "layers, vocabulary 290" in outcome.out
 
 
 @pytest.mark.slow

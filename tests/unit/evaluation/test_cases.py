@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from summarizer.errors import UserError
-from summarizer.evaluation.cases import Case, cases_of, in_order_of, read_predictions, read_references
+from summarizer.evaluation.cases import Case, cases_of, in_order_of, named_apart, read_predictions, read_references
 
 CASES = [Case("a", "", ("one",)), Case("b", "", ("two",)), Case("c", "", ("three",))]
 
@@ -139,3 +139,15 @@ def test_a_file_without_a_line_is_refused_and_one_empty_line_is_a_line(tmp_path:
     with pytest.raises(UserError, match="holds no lines"):
         predictions(tmp_path / "p.txt", may_be_empty=True)
     assert [line.text for line in predictions(tmp_path / "p.txt", "", may_be_empty=True)] == [""]
+
+
+def test_repeated_ids_are_told_apart_and_others_stay() -> None:
+    names = ["a", "b", "a", "a (2)", "a", "a", "b"]
+    apart = [case.id for case in named_apart([Case(name, "", (str(n),)) for n, name in enumerate(names)])]
+    assert len(set(apart)) == len(names)
+    assert [new for new, old in zip(apart, names, strict=True) if new == old] == ["a", "b", "a (2)"]
+    assert all(new.startswith(f"{old} (") for new, old in zip(apart, names, strict=True) if new != old)
+
+
+def test_a_thousand_rows_of_one_id_take_no_time() -> None:
+    assert named_apart([Case("x", "", ("r",))] * 20_000)[-1].id == "x (20000)"
