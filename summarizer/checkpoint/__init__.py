@@ -37,6 +37,7 @@ from summarizer.checkpoint.run_folder import (
     read_best,
     refuse_ways_out,
     require_run_folder,
+    which_run,
     write_best,
 )
 from summarizer.checkpoint.saving import Snapshot, save_checkpoint, take_snapshot, write_checkpoint
@@ -74,6 +75,7 @@ __all__ = [
     "require_same_settings",
     "save_checkpoint",
     "take_snapshot",
+    "which_run",
     "write_best",
     "write_bytes_atomically",
     "write_checkpoint",

@@ -75,12 +75,17 @@ def require_run_folder(run_dir: Path) -> Path:
     if not run_dir.is_dir():
         raise UserError(f"run ({run_dir}) is no folder; give the run_dir of a training run, such as outputs/<name>")
     if not (run_dir / "config.yaml").is_file():
-        raise UserError(
-            f"run ({run_dir}) is not a run folder, for it has no config.yaml; "
-            "give the run_dir of a training run, such as outputs/<name>"
-        )
+        raise UserError(f"run ({run_dir}) is not a run folder, for it has no config.yaml; {which_run(run_dir)}")
     refuse_ways_out(run_dir)
     return run_dir
+
+
+def which_run(folder: Path) -> str:
+    """What to name in place of ``folder``, which is no run: one of those in it, as in a sweep's, if there are any."""
+    runs = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    if not runs:
+        return "give the run_dir of a training run, such as outputs/<name>"
+    return f"it holds {len(runs)}, so name one of them, such as {runs[-1]}"
 
 
 def refuse_ways_out(run_dir: Path) -> None:

@@ -249,6 +249,8 @@ def _report(config: EvaluateConfig, evaluation: Evaluation, subject: Subject, ou
         page = report_page(evaluation, subject, examples=config.report_examples)
         write_text_atomically(output / REPORT_FILE, page)
         files.append(REPORT_FILE)
+    else:
+        (output / REPORT_FILE).unlink(missing_ok=True)  # of the evaluation that was here before
     if is_brief:
         scores = (f"{title} {100 * evaluation.model[name].f1.mean:.2f}" for name, title in ROUGE_TITLES.items())
         logger.info("%s, in %.1f s; written to %s", ", ".join(scores), evaluation.seconds, output)

@@ -20,6 +20,7 @@ from summarizer.checkpoint import (
     other_settings,
     read_best,
     refuse_ways_out,
+    which_run,
 )
 from summarizer.checkpoint.format import TRAINER_STATE_FILE
 from summarizer.commands.run_history import Evaluation, History, numbers, read_evaluations, read_history
@@ -134,8 +135,7 @@ def _require_parts(run_dir: Path) -> None:
         ) from None
     if not names & _PARTS:
         raise UserError(
-            f"run ({run_dir}) is not a run folder, for it holds nothing that a training writes; give the run_dir of a "
-            "training run, such as outputs/<name>"
+            f"run ({run_dir}) is not a run folder, for it holds nothing that a training writes; {which_run(run_dir)}"
         )
     refuse_ways_out(run_dir)
 

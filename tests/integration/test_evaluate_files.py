@@ -51,6 +51,10 @@ def test_predictions_are_scored_without_a_model(command: Command, good: Path) ->
     metrics = json.loads((good.parent / "good_evaluation" / "metrics.json").read_text())
     assert metrics["rouge1"]["f1"] == 1.0
     assert metrics["traits"]["unsupported_numbers"] == 0.0
+    report = good.parent / "good_evaluation" / "report.html"
+    assert report.is_file()
+    assert command("evaluate", f"predictions={good}", "resamples=5", "samples=0", "report=false").status == 0
+    assert not report.exists(), "of other numbers than those beside it"
 
 
 def test_predictions_find_their_references_in_another_file_by_id(command: Command, tmp_path: Path) -> None:

@@ -215,3 +215,14 @@ def test_a_new_run_folder_that_cannot_be_is_refused_in_one_line(
 
 def _refuse(path: Path, *_: object, **__: object) -> None:
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def test_a_folder_of_runs_names_one_of_them(tmp_path: Path) -> None:
+    """As that of a sweep, which is easily taken for a run."""
+    with pytest.raises(UserError, match=r"give the run_dir of a training run"):
+        ckpt.require_run_folder(tmp_path)
+    for name in ("lr=1", "lr=2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()
+    with pytest.raises(UserError, match=r"it holds 2, so name one of them, such as .*/lr=2$"):
+        ckpt.require_run_folder(tmp_path)
