@@ -8,7 +8,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from summarizer.evaluation.bootstrap import RougeSummary
 from summarizer.evaluation.evaluator import Evaluation
-from summarizer.training.board import as_markdown
+from summarizer.training.board import as_markdown, leave_errors_to_main_thread
 from summarizer.training.board_layout import layout
 from summarizer.training.validation import Sample
 
@@ -23,6 +23,7 @@ def write_board(folder: Path, evaluation: Evaluation, *, split: str, step: int, 
 
     Raises OSError if ``folder`` cannot be written.
     """
+    leave_errors_to_main_thread()
     with SummaryWriter(str(folder / _FOLDER)) as writer:
         writer.add_custom_scalars(layout())
         _add_rouge(writer, split, step, evaluation.model)

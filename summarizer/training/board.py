@@ -29,7 +29,7 @@ class Board:
     def __init__(self, folder: Path, *, start_step: int) -> None:
         self.folder = folder
         self.purge_step = start_step + 1 if start_step > 0 else 0
-        threading.excepthook = _leave_to_main_thread
+        leave_errors_to_main_thread()
         self._run = SummaryWriter(str(folder), purge_step=self.purge_step)
         self._run.add_custom_scalars(layout())
         self._baselines: dict[str, SummaryWriter] = {}
@@ -80,8 +80,12 @@ def by_baseline(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
     return owners
 
 
-def _leave_to_main_thread(arguments: threading.ExceptHookArgs) -> None:
-    """No traceback of what TensorBoard's writing threads meet: the next call here raises it, and that is told."""
+def leave_errors_to_main_thread() -> None:
+    """No traceback of what TensorBoard's writing threads meet: the next call to it raises that, and it is told."""
+    threading.excepthook = _pass_over_writers
+
+
+def _pass_over_writers(arguments: threading.ExceptHookArgs) -> None:
     if not type(arguments.thread).__module__.startswith("tensorboard."):
         threading.__excepthook__(arguments)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from summarizer.evaluation.board import write_board
 from summarizer.evaluation.cases import Case
@@ -29,6 +33,21 @@ def events(folder: Path) -> EventAccumulator:
     accumulator = EventAccumulator(str(folder))
     accumulator.Reload()
     return accumulator
+
+
+def test_a_disk_that_refuses_is_told_without_a_traceback_of_the_thread_that_writes(
+    tmp_path: Path, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As where the run belongs to somebody else."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
+    monkeypatch.setattr(RecordWriter, "write", refuse)
+    with pytest.raises(PermissionError):
+        write_board(tmp_path, evaluation, split="test", step=70, samples=2)
+    assert capfd.readouterr().err == ""
 
 
 def test_scores_and_intervals_of_model_and_baselines_are_written(tmp_path: Path, evaluation: Evaluation) -> None:
