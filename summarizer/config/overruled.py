@@ -19,7 +19,9 @@ _EXPERIMENT = "experiment"
 def overruled_choices(composed: DictConfig) -> list[str]:
     """A line for each option of which the experiment changes something that the command line does not name."""
     hydra = HydraConfig.get()
-    choices, given = hydra.runtime.choices, [each.lstrip("+~").partition("=")[0] for each in hydra.overrides.task]
+    # As they stand: a reference to nothing is for the schema to refuse.
+    task: list[str] = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # type: ignore[assignment]
+    choices, given = hydra.runtime.choices, [each.lstrip("+~").partition("=")[0] for each in task]
     recipe = f"{_EXPERIMENT}={choices.get(_EXPERIMENT)}"
     lines = []
     for group in dict.fromkeys(given):
@@ -43,15 +45,16 @@ def _changed(composed: DictConfig, group: str, option: str) -> Iterator[tuple[st
     for source in HydraConfig.get().runtime.config_sources:
         file = Path(source.path, group, f"{option}.yaml")
         if source.schema == "file" and file.is_file():
-            now, wanted = composed[group], OmegaConf.load(file)
-            yield from _differences(group, now, OmegaConf.merge(now, wanted))
+            now = composed[group]
+            wanted = OmegaConf.merge(now, OmegaConf.load(file))
+            yield from _differences(group, *(OmegaConf.to_container(each, resolve=False) for each in (now, wanted)))
             return
 
 
 def _differences(prefix: str, now: Any, wanted: Any) -> Iterator[tuple[str, str, str]]:
     for name in wanted:
         key = f"{prefix}.{name}"
-        if isinstance(wanted[name], DictConfig) and isinstance(now[name], DictConfig):
+        if isinstance(wanted[name], dict) and isinstance(now[name], dict):
             yield from _differences(key, now[name], wanted[name])
         elif now[name] != wanted[name]:
             yield key, _shown(now[name]), _shown(wanted[name])

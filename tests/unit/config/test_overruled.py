@@ -46,6 +46,7 @@ def test_the_default_recipe_is_one_too_and_nested_values_are_found() -> None:
         ("train", ["model=small"]),  # of which the recipe changes nothing
         ("train", ["experiment=smoke", "decoding=greedy", "decoding.beam_size=1"]),
         ("train", ["experiment=none", "data=local", "decoding=greedy", "model=tiny"]),
+        ("train", ["seed=${nope}", "model.width=${nope}", "model=small"]),  # which the schema refuses
         ("evaluate", ["run=mine", "decoding=greedy"]),
     ],
 )
