@@ -21,7 +21,10 @@ class FeedForward(nn.Module):
         self.narrow = Linear(hidden_dim, width)
 
     def forward(self, hidden_BTD: Tensor) -> Tensor:
-        activated_BTF = self.activation(self.widen(hidden_BTD))
+        if self.activation is F.relu:
+            activated_BTF = self.widen.rectified(hidden_BTD)
+        else:
+            activated_BTF = self.activation(self.widen(hidden_BTD))
         output_BTD: Tensor = self.narrow(activated_BTF)
         return output_BTD
 

@@ -2,7 +2,7 @@
 
 In float32, PyTorch multiplies with Intel's MKL, which leaves a tenth of an AMD processor's speed unused. oneDNN, which
 PyTorch has too, writes its kernels for the processor it finds. In bfloat16 it is oneDNN in any case, and faster if the
-bias is added within the product. N rows, I inputs and O outputs.
+bias is added, and ReLU applied, within the product. N rows, I inputs and O outputs.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+_WORTH_TRANSPOSING = 4  # times that one side of a weight is longer, from where a copy of the other has paid
+
 
 class Linear(nn.Linear):
     """torch.nn.Linear with the same parameters, and but for rounding the same outputs and gradients."""
 
     def forward(self, input: Tensor) -> Tensor:
         return _linear(input, [self.weight], [self.bias])
+
+    def rectified(self, input: Tensor) -> Tensor:
+        """ReLU of the outputs, taken while they are at hand."""
+        return _linear(input, [self.weight], [self.bias], relu=True)
 
 
 def projected_at_once(input: Tensor, linears: Sequence[nn.Linear]) -> tuple[Tensor, ...]:
@@ -31,13 +37,14 @@ def projected_at_once(input: Tensor, linears: Sequence[nn.Linear]) -> tuple[Tens
     return torch.split(outputs, [linear.out_features for linear in linears], dim=-1)
 
 
-def _linear(input: Tensor, weights_OI: Sequence[Tensor], biases_O: Sequence[Tensor]) -> Tensor:
+def _linear(input: Tensor, weights_OI: Sequence[Tensor], biases_O: Sequence[Tensor], *, relu: bool = False) -> Tensor:
     """``input @ weight.T + bias`` over the last dimension, the outputs of all weights side by side."""
     dtype = _faster_type(input, weights_OI[0])
     if dtype is None:
-        return F.linear(input, _together(weights_OI), _together(biases_O))
+        output = F.linear(input, _together(weights_OI), _together(biases_O))
+        return F.relu(output) if relu else output
     output_NO: Tensor = _OneDnnLinear.apply(  # type: ignore[no-untyped-call]
-        input.reshape(-1, input.shape[-1]), dtype, *weights_OI, *biases_O
+        input.reshape(-1, input.shape[-1]), dtype, relu, *weights_OI, *biases_O
     )
     return output_NO.view(*input.shape[:-1], -1)
 
@@ -46,42 +53,49 @@ class _OneDnnLinear(torch.autograd.Function):
     """Products by oneDNN in one type of numbers; outputs are of that type, gradients of their own."""
 
     @staticmethod
-    def forward(ctx: Any, input_NI: Tensor, dtype: torch.dtype, *weights_and_biases: Tensor) -> Tensor:
+    def forward(ctx: Any, input_NI: Tensor, dtype: torch.dtype, relu: bool, *weights_and_biases: Tensor) -> Tensor:
         half = len(weights_and_biases) // 2
         weights, biases = weights_and_biases[:half], weights_and_biases[half:]
         weight_OI, bias_O = (_together([each.to(dtype) for each in several]) for several in (weights, biases))
         low_input_NI = input_NI.to(dtype)
         ctx.input_type, ctx.weight_type = input_NI.dtype, weights[0].dtype
         ctx.outputs = [len(weight) for weight in weights]
-        ctx.save_for_backward(low_input_NI, weight_OI)
-        return _product(low_input_NI, weight_OI, bias_O)
+        output_NO = _product(low_input_NI, weight_OI, bias_O, "relu" if relu else "none")
+        ctx.save_for_backward(low_input_NI, weight_OI, *([output_NO] if relu else []))
+        return output_NO
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor | None, ...]:
-        input_NI, weight_OI = ctx.saved_tensors
-        of_input, _, *of_parameters = ctx.needs_input_grad
+        input_NI, weight_OI, *rectified_NO = ctx.saved_tensors
+        of_input, _, _, *of_parameters = ctx.needs_input_grad
         half = len(of_parameters) // 2
+        if rectified_NO:
+            grad_NO = torch.ops.aten.threshold_backward(grad_NO, rectified_NO[0], 0)
         grad_input = _product(grad_NO, weight_OI.t(), None).to(ctx.input_type) if of_input else None
         of_weights = of_biases = cast("tuple[Tensor | None, ...]", (None,) * half)
-        if any(of_parameters[:half]):  # no faster by oneDNN in float32, and left to MKL
-            of_weights = torch.split(grad_NO.t() @ input_NI, ctx.outputs)
-        if any(of_parameters[half:]):
-            of_biases = torch.split(_sum(grad_NO), ctx.outputs)
+        if any(of_parameters[:half]):
+            of_weights = torch.split(_weight_gradient(grad_NO, input_NI), ctx.outputs)
+        if any(of_parameters[half:]):  # faster so than by a sum
+            of_biases = torch.split((grad_NO.new_ones(1, len(grad_NO)) @ grad_NO).squeeze(0), ctx.outputs)
         gradients = (each if each is None else each.to(ctx.weight_type) for each in (*of_weights, *of_biases))
-        return grad_input, None, *gradients
+        return grad_input, None, None, *gradients
 
 
-def _product(input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
-    output_NO: Tensor = torch.ops.mkldnn._linear_pointwise(input_NI, weight_OI, bias_O, "none", [], "")
+def _product(input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None, activation: str = "none") -> Tensor:
+    output_NO: Tensor = torch.ops.mkldnn._linear_pointwise(input_NI, weight_OI, bias_O, activation, [], "")
     return output_NO
 
 
-def _sum(grad_NO: Tensor) -> Tensor:
-    """sum_O. In low precision a product with ones is faster."""
-    if grad_NO.dtype is torch.float32:
-        return grad_NO.sum(dim=0)
-    return (grad_NO.new_ones(1, len(grad_NO)) @ grad_NO).squeeze(0)
+def _weight_gradient(grad_NO: Tensor, input_NI: Tensor) -> Tensor:
+    """grad_OI. oneDNN copies the first factor, for it has to be contiguous once transposed; in float32 that pays where
+    it is the smaller one by far. In bfloat16 the plain product is oneDNN's."""
+    outputs, inputs = grad_NO.shape[1], input_NI.shape[1]
+    if grad_NO.dtype is torch.float32 and inputs >= _WORTH_TRANSPOSING * outputs:
+        return _product(grad_NO.t(), input_NI.t(), None)
+    if grad_NO.dtype is torch.float32 and outputs >= _WORTH_TRANSPOSING * inputs:
+        return _product(input_NI.t(), grad_NO.t(), None).t().contiguous()
+    return grad_NO.t() @ input_NI
 
 
 def _together(tensors: Sequence[Tensor]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -27,9 +29,9 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     counted_shapes: list[tuple[int, ...]] = []
     product = module._product
 
-    def counted(input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+    def counted(input_NI: Tensor, *others: Any) -> Tensor:
         counted_shapes.append(tuple(input_NI.shape))
-        return product(input_NI, weight_OI, bias_O)
+        return product(input_NI, *others)
 
     monkeypatch.setattr(module, "_is_amd", lambda: True)
     monkeypatch.setattr(module, "_product", counted)
@@ -56,6 +58,45 @@ def test_outputs_and_gradients_are_those_of_pytorch(
     for our_tensor, their_tensor in zip(*results, strict=True):
         assert our_tensor.shape == their_tensor.shape
         torch.testing.assert_close(our_tensor, their_tensor, rtol=1e-5, atol=1e-6)
+
+
+@needs_onednn
+@pytest.mark.parametrize(("inputs", "outputs"), [(5, 20), (20, 5)], ids=["widening", "narrowing"])
+def test_so_are_those_of_weights_with_a_long_side_whose_gradient_is_onednns(
+    shapes: list[tuple[int, ...]], inputs: int, outputs: int
+) -> None:
+    torch.manual_seed(1)
+    layer, input, weight = Linear(inputs, outputs), torch.randn(4, 7, inputs), torch.randn(4, 7, outputs)
+    results = [
+        torch.autograd.grad((output * weight).sum(), list(layer.parameters()))
+        for output in (layer(input), F.linear(input, layer.weight, layer.bias))
+    ]
+    assert shapes == [(28, inputs), (5, 28)], "forward, and the shorter side of the gradient of the weights"
+    assert all(gradient.is_contiguous() for gradient in results[0])
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+    "precision", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)], ids=["float32", "bfloat16"]
+)
+def test_relu_within_the_product_is_relu_of_the_outputs(shapes: list[tuple[int, ...]], precision: torch.dtype) -> None:
+    torch.manual_seed(1)
+    layer, input = Linear(12, 20), torch.randn(3, 12, requires_grad=True)
+    results = []
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+        for output in (layer.rectified(input), layer(input).relu()):
+            assert output.dtype is precision
+            results.append([output, *torch.autograd.grad(output.sum(), [input, *layer.parameters()])])
+    assert 0 < results[0][0].count_nonzero() < results[0][0].numel()
+    assert len(shapes) == 4, "forward and backward, both times"
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
+def test_relu_without_a_graph_is_the_same() -> None:
+    layer, input = Linear(3, 4), torch.randn(2, 3)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer.rectified(input), layer(input).relu())
 
 
 @needs_onednn
@@ -125,7 +166,7 @@ def test_a_model_trains_as_with_pytorchs(shapes: list[tuple[int, ...]], monkeypa
         loss = model.project(model(source_BS, None, target_BT).hidden_BTD).square().sum()
         gradients.append(torch.autograd.grad(loss, list(model.parameters())))
     # Encoder: three projections at once, output, widen, narrow. Decoder: the same, and in cross-attention keys and
-    # values at once.
-    assert len(shapes) == 2 * (4 + 4 + 3)
+    # values at once. Widen and narrow have weights with a long side.
+    assert len(shapes) == 2 * (4 + 4 + 3) + 2 + 2
     for ours, theirs in zip(*gradients, strict=True):
         assert (ours - theirs).norm() <= 1e-4 * (theirs.norm() + 1e-3)
