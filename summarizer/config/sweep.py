@@ -47,9 +47,9 @@ def job_folder(overrides: str) -> str:
     Letters, digits and the signs that need no quotes in a shell stay. What is lost by that is told apart by a hash.
     """
     plain = overrides.replace("'", "").replace('"', "")
-    name = re.sub(r"[^\w.=+@-]+", "-", plain).strip("-")
+    name = re.sub(r"[^\w.=+@-]+", "-", plain).rstrip("-").lstrip("-.")
     while len(name.encode()) > _LONGEST_NAME:
         name = name[:-1]
     if name != plain:
-        name += "-" + hashlib.sha256(overrides.encode()).hexdigest()[:6]
-    return name.lstrip(".") or "job"
+        name = f"{name or 'job'}-{hashlib.sha256(overrides.encode()).hexdigest()[:6]}"
+    return name or "job"

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from summarizer.config.sweep import job_folder, sweep_folder
@@ -25,6 +25,9 @@ def test_a_path_is_told_apart_by_a_hash() -> None:
     assert name != job_folder("data.path='/a-b/c'")
 
 
+@example(["", "."])
+@example([".a=1", "a=1"])
+@example(["-", "?"])
 @given(st.lists(st.text(), min_size=2, max_size=2, unique=True))
 def test_any_two_jobs_have_names_of_their_own_that_are_one_folder(overrides: list[str]) -> None:
     names = [job_folder(each) for each in overrides]
