@@ -168,5 +168,7 @@ def test_a_model_trains_as_with_pytorchs(shapes: list[tuple[int, ...]], monkeypa
     # Encoder: three projections at once, output, widen, narrow. Decoder: the same, and in cross-attention keys and
     # values at once. Widen and narrow have weights with a long side.
     assert len(shapes) == 2 * (4 + 4 + 3) + 2 + 2
+    # That of keys' biases is nothing but rounding, of numbers as large as those of the whole.
+    largest = max(theirs.norm() for theirs in gradients[1])
     for ours, theirs in zip(*gradients, strict=True):
-        assert (ours - theirs).norm() <= 1e-4 * (theirs.norm() + 1e-3)
+        assert (ours - theirs).norm() <= 1e-4 * theirs.norm() + 1e-6 * largest
