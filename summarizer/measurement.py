@@ -13,7 +13,8 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
-    """Most bytes of tensors on ``device`` that ``work`` held at once beyond what was there before."""
+    """Most bytes on ``device`` that ``work`` held at once, of tensors that it made; on CUDA less what it let go of
+    older ones."""
     return _peak_on_cuda(work, device) if device.type == "cuda" else _peak_on_cpu(work)
 
 
@@ -36,7 +37,13 @@ def _peak_on_cpu(work: Callable[[], object]) -> int:
         profiler.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
     now = peak = 0
+    sizes: dict[int, int] = {}  # by address, of what is held
     for event in sorted((event for event in events if event["name"] == "[memory]"), key=lambda event: event["ts"]):
-        now += event["args"]["Bytes"]
+        address, change = event["args"]["Addr"], event["args"]["Bytes"]
+        if change > 0:
+            sizes[address] = change
+            now += change
+        else:  # what is older was never counted, of which the profiler knows the size only if another one saw it made
+            now -= sizes.pop(address, 0)
         peak = max(peak, now)
     return peak

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from summarizer.model.blockwise_attention import attend_in_blocks, is_faster_in_blocks
 from summarizer.model.config import AttentionShape
+from summarizer.model.documentwise_attention import attend_by_document, can_attend_by_document
 from summarizer.model.linear import Linear, projected_at_once
 from summarizer.model.masks import causal_mask
 from summarizer.model.positions import AttentionPositions
@@ -135,17 +136,22 @@ class MultiHeadAttention(nn.Module):
         self, query_1NX: Tensor, key_1MX: Tensor, value_1MX: Tensor, causal: bool, targets: Rows, sources: Rows
     ) -> Tensor:
         """mixed_1HNU, document after document."""
-        if isinstance(self.score, DotProductScore) and not self.positions.acts and not (self.training and self.dropout):
-            query_1HNK, keys_values = self._as_queries(query_1NX, 0), self._as_keys_values(key_1MX, value_1MX, 0)
+        documents = (targets, sources)
+        query_1HNK = self._as_queries(query_1NX, 0, targets)
+        keys_values = self._as_keys_values(key_1MX, value_1MX, 0, sources)
+        score, drops = self.score, self.training and self.dropout > 0
+        if isinstance(score, DotProductScore) and not self.positions.has_bias and not drops:
             if is_faster_in_blocks(query_1HNK, *keys_values, causal=causal, longest=max(targets.lengths)):
-                return self._attend_in_blocks(self.score, query_1HNK, keys_values, None, causal, (targets, sources))
+                return self._attend_in_blocks(score, query_1HNK, keys_values, None, causal, documents)
+            if can_attend_by_document(query_1HNK, *keys_values):
+                transformed_1HNK = score.transform(query_1HNK)
+                return attend_by_document(transformed_1HNK, *keys_values, documents, scale=score.scale, causal=causal)
         mixed = []
-        for query_1TX, key_1SX, value_1SX in zip(
-            targets.split(query_1NX), sources.split(key_1MX), sources.split(value_1MX), strict=True
+        for query_1HTK, key_1GSK, value_1GSU in zip(
+            targets.split(query_1HNK), *map(sources.split, keys_values), strict=True
         ):
-            keys_values = self._as_keys_values(key_1SX, value_1SX, 0)
-            bias_HTS = self.positions.bias(0, query_1TX.shape[1], key_1SX.shape[1])
-            mixed.append(self._mixed(self._as_queries(query_1TX, 0), keys_values, None, causal, bias_HTS))
+            bias_HTS = self.positions.bias(0, query_1HTK.shape[2], key_1GSK.shape[2])
+            mixed.append(self._mixed(query_1HTK, KeysValues(key_1GSK, value_1GSU), None, causal, bias_HTS))
         return torch.cat(mixed, dim=2)
 
     def _joined(self, mixed_BHTU: Tensor) -> Tensor:
@@ -194,11 +200,13 @@ class MultiHeadAttention(nn.Module):
     def _queries(self, query_BTD: Tensor, start: int | Tensor = 0) -> Tensor:
         return self._as_queries(self.query(query_BTD), start)
 
-    def _as_queries(self, query_BTX: Tensor, start: int | Tensor) -> Tensor:
-        return self.positions.rotated(self._split_heads(query_BTX, self.num_heads), start)
+    def _as_queries(self, query_BTX: Tensor, start: int | Tensor, rows: Rows | None = None) -> Tensor:
+        return self.positions.rotated(self._split_heads(query_BTX, self.num_heads), start, rows)
 
-    def _as_keys_values(self, key_BSX: Tensor, value_BSX: Tensor, start: int | Tensor) -> KeysValues:
-        key_BGSK = self.positions.rotated(self._split_heads(key_BSX, self.kv_heads), start)
+    def _as_keys_values(
+        self, key_BSX: Tensor, value_BSX: Tensor, start: int | Tensor, rows: Rows | None = None
+    ) -> KeysValues:
+        key_BGSK = self.positions.rotated(self._split_heads(key_BSX, self.kv_heads), start, rows)
         return KeysValues(key_BGSK, self._split_heads(value_BSX, self.kv_heads))
 
     def _attend_fused(

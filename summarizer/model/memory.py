@@ -1,7 +1,8 @@
 """A model's sizes and the shape of a batch in; the bytes that a forward pass keeps for the backward pass out.
 
 Nothing is computed and no memory is taken: the model itself runs on tensors without content and tells autograd what to
-keep, so the number is what a CPU's kernels keep, to the byte. A GPU's keep the same but for a few numbers a head.
+keep, so the number is what a CPU's kernels keep, to the byte. A GPU's keep the same but for a few numbers a head, and
+joined copies of the weights that are multiplied at once.
 """
 
 from __future__ import annotations

@@ -91,10 +91,11 @@ class AttentionPositions(nn.Module):
     ``start`` is the position of the first query or key given.
     """
 
-    acts = False  # whether it does anything
+    has_bias = False
 
-    def rotated(self, vectors_BHTK: Tensor, start: int | Tensor) -> Tensor:
-        """Queries or keys, with their positions in them."""
+    def rotated(self, vectors_BHTK: Tensor, start: int | Tensor, rows: Rows | None = None) -> Tensor:
+        """Queries or keys, with their positions in them. With ``rows``, which are joined in one, each of those begins
+        at ``start``."""
         return vectors_BHTK
 
     def bias(self, start: int | Tensor, num_queries: int, num_keys: int) -> Tensor | None:
@@ -111,17 +112,18 @@ class RotaryPositions(AttentionPositions):
     :param key_dim: size of one head's queries and keys; even.
     """
 
-    acts = True
-
     rates_k: Tensor
 
     def __init__(self, key_dim: int) -> None:
         super().__init__()
         self.register_buffer("rates_k", wavelength_rates(key_dim // 2).float(), persistent=False)
 
-    def rotated(self, vectors_BHTK: Tensor, start: int | Tensor) -> Tensor:
-        length = vectors_BHTK.shape[-2]
-        positions_T = start + torch.arange(length, device=vectors_BHTK.device, dtype=self.rates_k.dtype)
+    def rotated(self, vectors_BHTK: Tensor, start: int | Tensor, rows: Rows | None = None) -> Tensor:
+        length = vectors_BHTK.shape[-2] if rows is None else rows.padded_length
+        positions_T = torch.arange(length, device=vectors_BHTK.device, dtype=self.rates_k.dtype)
+        if rows is not None:
+            positions_T = rows.joined(positions_T[None])[0]
+        positions_T = start + positions_T
         angles_Tk = positions_T[:, None] * self.rates_k
         cosine_Tk, sine_Tk = angles_Tk.cos().to(vectors_BHTK.dtype), angles_Tk.sin().to(vectors_BHTK.dtype)
         first_BHTk, second_BHTk = vectors_BHTK.chunk(2, dim=-1)
@@ -142,7 +144,7 @@ class RelativeBias(AttentionPositions):
     buckets for that; otherwise half of them are for what comes after.
     """
 
-    acts = True
+    has_bias = True
 
     def __init__(self, *, num_heads: int, causal: bool, num_buckets: int = 32, max_distance: int = 128) -> None:
         super().__init__()
@@ -175,7 +177,7 @@ class AlibiBias(AttentionPositions):
     The slopes are 2^(-8/H), 2^(-16/H), ... 2^-8: some heads see near, some far. Nothing is learned.
     """
 
-    acts = True
+    has_bias = True
 
     slopes_H: Tensor
 

@@ -33,9 +33,9 @@ class Rows(NamedTuple):
         rows = rows_BS.expand(len(self.lengths), *rows_BS.shape[1:])
         return torch.cat([row[:length] for row, length in zip(rows, self.lengths, strict=True)])[None]
 
-    def split(self, joined_1NX: Tensor) -> Sequence[Tensor]:
-        """rows_1SX, one after the other, each of its own length."""
-        return torch.split(joined_1NX, list(self.lengths), dim=1)
+    def split(self, joined_1HNK: Tensor) -> Sequence[Tensor]:
+        """rows_1HSK, one after the other, each of its own length."""
+        return torch.split(joined_1HNK, list(self.lengths), dim=2)
 
     def padded(self, joined_1ND: Tensor) -> Tensor:
         """rows_BSD, with zeros for padding."""

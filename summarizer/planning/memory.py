@@ -199,13 +199,12 @@ class MemoryModel:
         return _FLOAT * self.config.width * (self.vocab_size + examples * self.target)
 
     def _chunk(self, examples: float) -> float:
-        """Of logits with their gradient, and with its share of the weights' gradient."""
+        """Of logits with their gradient, and in low precision of the weights and its share of their gradient."""
         elements = min(examples * self.target, max(1, MAX_LOGITS // self.vocab_size)) * self.vocab_size
-        matrix = self.vocab_size * self.config.width
         if self.low_precision is None:
-            return _FLOAT * (elements + matrix)
+            return _FLOAT * elements
         low = self.low_precision.itemsize
-        return (_FLOAT + low) * elements + (_FLOAT + 2 * low) * matrix
+        return (_FLOAT + low) * elements + 2 * low * self.vocab_size * self.config.width
 
     def _gathered(self) -> float:
         if self.shards == 1:

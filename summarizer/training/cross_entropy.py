@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from summarizer.model.pointer import at_least_float32, raised_by_copying
 
-MAX_LOGITS = 2**24  # elements of one chunk's logits: 64 MiB in float32
+MAX_LOGITS = 2**23  # elements of one chunk's logits: 32 MiB in float32
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,7 @@ def _chunk_by_chunk(
             if gradient:
                 grad_logits_NV, of_pointing = tokens.gradients()
                 low_gradient_NV = grad_logits_NV.to(low)
-                product_VD = (low_gradient_NV.t() @ low_hidden_ND).to(weight_VD.dtype)
-                grad_weight_VD = product_VD if grad_weight_VD is None else grad_weight_VD.add_(product_VD)
+                grad_weight_VD = _raised(grad_weight_VD, low_gradient_NV.t(), low_hidden_ND, weight_VD.dtype)
                 all_gradients.append([(low_gradient_NV @ low_weight_VD).to(hidden_ND.dtype), *of_pointing])
                 del grad_logits_NV, low_gradient_NV
             del logits_NV, tokens  # before the next chunk needs as much
@@ -128,6 +127,15 @@ def _chunk_by_chunk(
         return torch.stack(all_sums).sum(dim=0), []
     grad_hidden_ND, *of_pointing = (torch.cat(parts) for parts in zip(*all_gradients, strict=True))
     return torch.stack(all_sums).sum(dim=0), [grad_hidden_ND, grad_weight_VD, *(of_pointing or (None, None))]
+
+
+def _raised(total_VD: Tensor | None, grad_VN: Tensor, hidden_ND: Tensor, dtype: torch.dtype) -> Tensor:
+    """``total_VD`` and the product; no second matrix of ``dtype`` exists meanwhile."""
+    if total_VD is None:
+        return (grad_VN @ hidden_ND).to(dtype)
+    if grad_VN.dtype is dtype:
+        return total_VD.addmm_(grad_VN, hidden_ND)
+    return total_VD.add_(grad_VN @ hidden_ND)
 
 
 class _Needed(NamedTuple):

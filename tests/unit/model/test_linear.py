@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from summarizer.model import linear as module
 from summarizer.model.config import TransformerConfig
 from summarizer.model.linear import Linear
+from summarizer.model.memory import SavedStorages
 from summarizer.model.transformer import Transformer
 
 needs_onednn = pytest.mark.skipif(
@@ -27,14 +28,14 @@ needs_bfloat16 = pytest.mark.skipif(
 def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Shapes of what oneDNN multiplied, on whatever processor."""
     counted_shapes: list[tuple[int, ...]] = []
-    product = module._product
+    product = module._product_by_onednn
 
     def counted(input_NI: Tensor, *others: Any) -> Tensor:
         counted_shapes.append(tuple(input_NI.shape))
         return product(input_NI, *others)
 
     monkeypatch.setattr(module, "_is_amd", lambda: True)
-    monkeypatch.setattr(module, "_product", counted)
+    monkeypatch.setattr(module, "_product_by_onednn", counted)
     return counted_shapes
 
 
@@ -161,14 +162,28 @@ def test_a_model_trains_as_with_pytorchs(shapes: list[tuple[int, ...]], monkeypa
     model = Transformer(sizes, 20)
     source_BS, target_BT = torch.randint(20, (2, 6)), torch.randint(20, (2, 5))
     gradients = []
-    for is_amd in (True, False):
-        monkeypatch.setattr(module, "_is_amd", lambda is_amd=is_amd: is_amd)
+    for engine in ("oneDNN", "MKL", "autograd"):
+        monkeypatch.setattr(module, "_is_amd", lambda engine=engine: engine == "oneDNN")
+        if engine == "autograd":
+            monkeypatch.setattr(module, "_type_to_train_in", lambda *tensors: None)
         loss = model.project(model(source_BS, None, target_BT).hidden_BTD).square().sum()
         gradients.append(torch.autograd.grad(loss, list(model.parameters())))
     # Encoder: three projections at once, output, widen, narrow. Decoder: the same, and in cross-attention keys and
     # values at once. Widen and narrow have weights with a long side.
     assert len(shapes) == 2 * (4 + 4 + 3) + 2 + 2
     # That of keys' biases is nothing but rounding, of numbers as large as those of the whole.
-    largest = max(theirs.norm() for theirs in gradients[1])
-    for ours, theirs in zip(*gradients, strict=True):
-        assert (ours - theirs).norm() <= 1e-4 * theirs.norm() + 1e-6 * largest
+    *of_engines, of_autograd = gradients
+    largest = max(theirs.norm() for theirs in of_autograd)
+    for ours in of_engines:
+        for our_gradient, their_gradient in zip(ours, of_autograd, strict=True):
+            assert (our_gradient - their_gradient).norm() <= 1e-4 * their_gradient.norm() + 1e-6 * largest
+
+
+@pytest.mark.parametrize("is_amd", [False, True])
+def test_weights_that_are_multiplied_at_once_are_not_kept_joined(monkeypatch: pytest.MonkeyPatch, is_amd: bool) -> None:
+    monkeypatch.setattr(module, "_is_amd", lambda: is_amd and module._has_onednn())
+    layers = nn.ModuleList(Linear(12, outputs) for outputs in (5, 7))
+    input = torch.randn(3, 12)
+    with SavedStorages(layers) as saved:
+        module.projected_at_once(input, list(layers))
+    assert saved.num_bytes == input.untyped_storage().nbytes()
