@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -57,7 +59,8 @@ def started(prepare: Callable[[], AbstractContextManager[Serve]]) -> Iterator[Wo
     context = multiprocessing.get_context("spawn")  # with nothing in it that this process has set or loaded
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, prepare))
-    process.start()
+    with _deaf_to_ctrl_c():
+        process.start()
     theirs.close()  # so that its death ends our waiting
     try:
         yield Worker(ours)
@@ -67,9 +70,21 @@ def started(prepare: Callable[[], AbstractContextManager[Serve]]) -> Iterator[Wo
         process.kill()
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """What starts meanwhile stays so: a terminal sends Ctrl-C to all of its processes, and this one, which hears of it
+    afterwards, ends the others."""
+    resource_tracker.ensure_running()  # which would come with the first process, and undo this
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(end: Connection, prepare: Callable[[], AbstractContextManager[Serve]]) -> None:
     configure_logging(is_quiet=True)  # whoever asks has said what there is to say
-    with suppress(BrokenPipeError, KeyboardInterrupt):  # who would read the answer has gone, or is about to
+    with suppress(BrokenPipeError):  # who would read the answer has gone
         try:
             with prepare() as serve:
                 end.send(None)

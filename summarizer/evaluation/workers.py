@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -77,6 +79,7 @@ class Workers:
                 # Spawned, because forking a process that has run torch or CUDA threads can hang the child.
                 self._processes - 1,
                 mp_context=multiprocessing.get_context("spawn"),
+                initializer=_end_with_parent,
             )
             futures = [pool.submit(function, chunk) for chunk in chunks]
         mine: dict[int, list[Result]] = {}
@@ -89,6 +92,18 @@ class Workers:
             results.append(mine[number] if number in mine else future.result())
             on_done(0 if number in mine else len(chunks[number]))
         return results
+
+
+def _end_with_parent() -> None:
+    """A process of a pool waits for ever for the work that one which was killed would have sent."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

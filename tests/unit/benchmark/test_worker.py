@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -63,3 +64,16 @@ def test_failures_are_told_where_the_answer_is_awaited(
         worker.ask(request_)
         with pytest.raises(kind, match=words):
             worker.answer()
+
+
+def test_ctrl_c_which_a_terminal_sends_to_all_is_for_the_one_that_started_it(tmp_path: Path) -> None:
+    with started(partial(serving, tmp_path / "file")) as worker:
+        (child,) = multiprocessing.active_children()
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGINT)  # while it imports
+        assert worker.answer() is None
+        os.kill(child.pid, signal.SIGINT)
+        worker.ask("who")
+        assert worker.answer() == child.pid
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

@@ -1,5 +1,6 @@
 """Work that is shared gives what it gives alone, in the same order, and its errors."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -80,3 +81,21 @@ def test_what_other_processes_do_needs_no_pytorch() -> None:
     imports = "; ".join(f"import summarizer.evaluation.{name}" for name in modules)
     check = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_processes_end_with_one_that_is_killed() -> None:
+    """Else each killed evaluation leaves some that wait for ever."""
+    program = """
+import os, signal
+from summarizer.evaluation import workers
+from tests.unit.evaluation.test_workers import double
+
+workers._FEWEST, workers._CHUNK = 10, 4
+with workers.Workers(2) as pool:
+    pool.map(double, range(100))
+    pool._pool.submit(os.getpid).result()  # it works
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    # The other process holds the end of the pipe, which is closed when it has gone.
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60)
+    assert done.returncode == -signal.SIGKILL
