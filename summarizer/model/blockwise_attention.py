@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from summarizer.model.masks import causal_mask
-from summarizer.model.unpadded import Rows
+from summarizer.model.unpadded import Rows, places
 
 _BLOCK_ELEMENTS = 2**20  # of weights at once: 2 MiB, as much as a core's cache
 _MOST_CAUSAL_ELEMENTS = 2**20  # of one head's weights, of which the fused kernel never computes what is masked
@@ -148,11 +148,9 @@ class _Blockwise(torch.autograd.Function):
 
 def _blocks(num_heads: int, targets: Sequence[int], sources: Sequence[int]) -> Iterator[_Block]:
     """All heads of all documents, in blocks of like size."""
-    first_query = first_key = 0
-    for document, (num_queries, num_keys) in enumerate(zip(targets, sources, strict=True)):
-        queries, keys = slice(first_query, first_query + num_queries), slice(first_key, first_key + num_keys)
-        first_query, first_key = queries.stop, keys.stop
-        parts = min(num_heads, -(-num_heads * num_queries * num_keys // _BLOCK_ELEMENTS))
+    for document, (queries, keys) in enumerate(places(targets, sources)):
+        num_weights = targets[document] * sources[document]
+        parts = min(num_heads, -(-num_heads * num_weights // _BLOCK_ELEMENTS))
         size = -(-num_heads // max(1, parts))
         for head in range(0, num_heads, size):
             heads = slice(head, head + size)

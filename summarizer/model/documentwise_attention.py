@@ -6,14 +6,14 @@ them: nobody keeps or joins copies. N and M: rows of queries and of keys, T and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from summarizer.model.unpadded import Rows
+from summarizer.model.unpadded import Rows, places
 
 _KERNEL = "_scaled_dot_product_flash_attention_for_cpu"
 
@@ -66,7 +66,7 @@ class _ByDocument(torch.autograd.Function):
         attend = getattr(torch.ops.aten, _KERNEL)
         mixed_1HNK = _heads_inside(query_1HNK)
         normalizers = []
-        for queries, keys in _places(targets, sources):
+        for queries, keys in places(targets, sources):
             mixed_1HTK, log_normalizer_1HT = attend(
                 query_1HNK[:, :, queries], key_1HMK[:, :, keys], value_1HMK[:, :, keys], 0.0, causal, scale=scale
             )
@@ -84,7 +84,7 @@ class _ByDocument(torch.autograd.Function):
         mixed_1HNK, grad_1HNK = mixed_1NHK.transpose(1, 2), grad_1NHK.transpose(1, 2)
         differentiate = getattr(torch.ops.aten, f"{_KERNEL}_backward")
         gradients = [_heads_inside(each) for each in (query_1HNK, key_1HMK, value_1HMK)]
-        for (queries, keys), log_normalizer_1HT in zip(_places(ctx.targets, ctx.sources), normalizers, strict=True):
+        for (queries, keys), log_normalizer_1HT in zip(places(ctx.targets, ctx.sources), normalizers, strict=True):
             parts = differentiate(
                 grad_1HNK[:, :, queries],
                 query_1HNK[:, :, queries],
@@ -99,14 +99,6 @@ class _ByDocument(torch.autograd.Function):
             for gradient, place, part in zip(gradients, (queries, keys, keys), parts, strict=True):
                 gradient[:, :, place] = part
         return (*gradients, None, None, None, None)
-
-
-def _places(targets: Sequence[int], sources: Sequence[int]) -> Iterator[tuple[slice, slice]]:
-    """Where the queries and the keys of each document are."""
-    query = key = 0
-    for num_queries, num_keys in zip(targets, sources, strict=True):
-        yield slice(query, query + num_queries), slice(key, key + num_keys)
-        query, key = query + num_queries, key + num_keys
 
 
 def _heads_inside(tensor_1HNK: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ N: the real tokens of all rows of one side of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -50,6 +50,14 @@ class Documents(NamedTuple):
 
     source: Rows
     target: Rows
+
+
+def places(targets: Sequence[int], sources: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    """Where the queries and the keys of each document are among the joined ones, from their lengths."""
+    query = key = 0
+    for num_queries, num_keys in zip(targets, sources, strict=True):
+        yield slice(query, query + num_queries), slice(key, key + num_keys)
+        query, key = query + num_queries, key + num_keys
 
 
 def longest(hidden_BTD: Tensor, rows: Rows | None) -> int:

@@ -15,9 +15,9 @@ TARGETS, SOURCES = Rows((3, 1, 5), 5), Rows((4, 2, 6), 7)
 HEADS, SIZE = 2, 8
 
 
-def joined(rows: Rows, dtype: torch.dtype = torch.float64) -> Tensor:
+def joined(rows: Rows) -> Tensor:
     """(1, H, N, K), heads of a position side by side in a wider row, as a projection leaves them."""
-    wider_1NX = torch.randn(1, sum(rows.lengths), 3 * HEADS * SIZE, dtype=dtype)
+    wider_1NX = torch.randn(1, sum(rows.lengths), 3 * HEADS * SIZE, dtype=torch.float64)
     part_1NX = wider_1NX[..., HEADS * SIZE : 2 * HEADS * SIZE]
     return part_1NX.view(1, -1, HEADS, SIZE).transpose(1, 2).requires_grad_()
 
