@@ -49,6 +49,18 @@ def test_loss_and_gradients_are_those_of_torch_in_any_number_of_chunks(
     torch.testing.assert_close(gradients, expected_gradients)
 
 
+def test_in_low_precision_the_gradients_of_all_chunks_add_up(rows_per_chunk: int) -> None:
+    gradients = []
+    for is_low in (True, False):
+        vocabulary, hidden_ND, target_N = problem()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_low):
+            sums = chunked_cross_entropy(hidden_ND, target_N, vocabulary, label_smoothing=0.1)
+        gradients.append(torch.autograd.grad(sums.loss, [hidden_ND, vocabulary.weight]))
+    for low, exact in zip(*gradients, strict=True):
+        assert low.dtype is exact.dtype
+        assert (low - exact).norm() <= 0.02 * exact.norm()
+
+
 def test_perplexity_and_accuracy_are_counted_without_smoothing(rows_per_chunk: int) -> None:
     vocabulary, hidden_ND, target_N = problem()
     logits_NV = vocabulary(hidden_ND)
